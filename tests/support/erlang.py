@@ -67,6 +67,7 @@ exec 3<&0
 exec >/dev/null 2>&1
 read -r _ <&3
 kill "$!"
+wait "$!"
 """
 
 _names = itertools.count(1)
