@@ -1,0 +1,5 @@
+"""Erlang syntax in and out, without asking a node."""
+
+from iris_admin.syntax.tokens import tokenize
+
+__all__ = ["tokenize"]
