@@ -12,12 +12,11 @@ with the containers around it no input needs more than about 100 times its own s
 from __future__ import annotations
 
 import gc
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from math import isfinite
-from struct import Struct
-from struct import error as StructError
 from typing import Any, TypeAlias
 
 from iris_admin.errors import DecodeError
@@ -51,13 +50,13 @@ _PAUSE_COLLECTOR_FROM = 64 * 1024
 
 _MAX_CACHED_ATOMS = 8192
 
-_u16 = Struct(">H").unpack_from
-_u32 = Struct(">I").unpack_from
-_i32 = Struct(">i").unpack_from
-_f64 = Struct(">d").unpack_from
-_pid_rest = Struct(">III").unpack_from
-_port_rest = Struct(">II").unpack_from
-_v4_port_rest = Struct(">QI").unpack_from
+_u16 = struct.Struct(">H").unpack_from
+_u32 = struct.Struct(">I").unpack_from
+_i32 = struct.Struct(">i").unpack_from
+_f64 = struct.Struct(">d").unpack_from
+_pid_rest = struct.Struct(">III").unpack_from
+_port_rest = struct.Struct(">II").unpack_from
+_v4_port_rest = struct.Struct(">QI").unpack_from
 _integer = int.from_bytes
 
 _Leaf: TypeAlias = Callable[[bytes, int], tuple[Term, int]]
@@ -161,7 +160,7 @@ def _decode(data: bytes, off: int) -> tuple[Term, int]:
                     off += data[off + 1] + 2
                     name = data[start:off]
                     atom = atom_of(name)
-                    append(_new_atom(name, tag, 2, data, start) if atom is None else atom)
+                    append(_new_atom(name, tag, 2, start) if atom is None else atom)
                 elif tag == 97:
                     append(data[off + 1])
                     off += 2
@@ -178,7 +177,7 @@ def _decode(data: bytes, off: int) -> tuple[Term, int]:
                     off += _u16(data, off + 1)[0] + 3
                     name = data[start:off]
                     atom = atom_of(name)
-                    append(_new_atom(name, tag, 3, data, start) if atom is None else atom)
+                    append(_new_atom(name, tag, 3, start) if atom is None else atom)
                 elif tag == 110:
                     start = off + 3
                     count = data[off + 1]
@@ -278,7 +277,7 @@ def _decode(data: bytes, off: int) -> tuple[Term, int]:
             append = items.append
             to_come = repeat(None, count)
             build = opened
-    except (IndexError, StructError):
+    except (IndexError, struct.error):
         raise _truncated(min(off, end)) from None
 
 
@@ -349,7 +348,7 @@ def _nests_deeply(key: Term) -> bool:
 # Leaves. Each takes the data and the offset of the tag, and returns the value and the offset behind it.
 
 
-def _new_atom(name: bytes, tag: int, header: int, data: bytes, offset: int) -> Atom | bool:
+def _new_atom(name: bytes, tag: int, header: int, offset: int) -> Atom | bool:
     """Make an atom that is not in the cache yet.
 
     :param name: tag, length and characters; shorter than the length says where the data ends.
@@ -385,7 +384,7 @@ def _atom(data: bytes, offset: int) -> tuple[Atom, int]:
     name = data[offset:end]
     atom = _atoms.get(name)
     if atom is None:
-        atom = _new_atom(name, tag, header, data, offset)
+        atom = _new_atom(name, tag, header, offset)
     if not isinstance(atom, Atom):
         atom = Atom("true" if atom else "false")
     return atom, end

@@ -6,12 +6,11 @@ that contains itself ends at :data:`MAX_DEPTH`.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import chain
 from math import isfinite
-from struct import Struct
-from struct import error as StructError
 from typing import Any
 
 from iris_admin.errors import EncodeError
@@ -38,19 +37,19 @@ MAX_REFERENCE_WORDS = 5
 
 _MAX_STRING_LENGTH = 0xFFFF
 
-_u8_pair = Struct(">BB").pack
-_tagged_u16 = Struct(">BH").pack
-_tagged_u32 = Struct(">BI").pack
-_tagged_i32 = Struct(">Bi").pack
-_tagged_f64 = Struct(">Bd").pack
-_big = Struct(">BBB").pack
-_large_big = Struct(">BIB").pack
-_bits = Struct(">BIB").pack
-_u32_pair = Struct(">II").pack
-_u32_triple = Struct(">III").pack
-_u64_u32 = Struct(">QI").pack
-_record_header = Struct(">BIB").pack
-_fun_header = Struct(">B16sII").pack
+_u8_pair = struct.Struct(">BB").pack
+_tagged_u16 = struct.Struct(">BH").pack
+_tagged_u32 = struct.Struct(">BI").pack
+_tagged_i32 = struct.Struct(">Bi").pack
+_tagged_f64 = struct.Struct(">Bd").pack
+_big = struct.Struct(">BBB").pack
+_large_big = struct.Struct(">BIB").pack
+_bits = struct.Struct(">BIB").pack
+_u32_pair = struct.Struct(">II").pack
+_u32_triple = struct.Struct(">III").pack
+_u64_u32 = struct.Struct(">QI").pack
+_record_header = struct.Struct(">BIB").pack
+_fun_header = struct.Struct(">B16sII").pack
 
 _SMALL_INTEGERS = tuple(bytes((97, value)) for value in range(256))
 
@@ -211,7 +210,7 @@ def _encode(term: Term, digests: dict[int, bytes] | None) -> bytes:
                 terms = stack.pop()
                 if open_funs and open_funs[-1][0] == len(stack):
                     _close_fun(out, open_funs.pop()[1])
-    except (StructError, OverflowError):
+    except (struct.error, OverflowError):
         raise EncodeError("a number in a pid, port, reference, fun or length is out of range") from None
     except KeyError:
         raise EncodeError("a map contains itself") from None
@@ -258,25 +257,16 @@ def _known(value: Term) -> tuple[Term, type]:
     for kind in _CONVERTIBLE_TYPES:
         if isinstance(value, kind):
             return kind(value), kind
-    name = type(value).__name__
     if isinstance(value, str):
         raise EncodeError(
-            f"a str has no Erlang counterpart: {_excerpt(value)}",
+            f"a str has no Erlang counterpart: {value[:60]!r}",
             hint='say which is meant: b"..." for a binary, Atom("...") for an atom, charlist("...") for a string',
         )
     if value is None:
         raise EncodeError("None has no Erlang counterpart", hint='say which is meant, e.g. Atom("undefined")')
     if isinstance(value, LocalTerm):
         raise EncodeError("a LocalTerm can only be encoded on its own, not inside another term")
-    raise EncodeError(f"a {name} has no Erlang counterpart: {_excerpt(value)}")
-
-
-def _excerpt(value: object) -> str:
-    try:
-        text = repr(value)
-    except Exception:  # whatever a foreign repr does, the error to report is ours
-        return "(no repr)"
-    return text if len(text) <= 60 else text[:57] + "..."
+    raise EncodeError(f"a value of the type {type(value).__name__} has no Erlang counterpart")
 
 
 def _flat(improper: ImproperList) -> tuple[list[Term], Term]:
@@ -369,7 +359,7 @@ def _reference(reference: Reference) -> bytes:
     count = len(reference.ids)
     if not 1 <= count <= MAX_REFERENCE_WORDS:
         raise EncodeError(f"a reference of {count} words")
-    words = Struct(f">{count + 1}I").pack(reference.creation, *reference.ids)
+    words = struct.struct.pack(f">{count + 1}I", reference.creation, *reference.ids)
     return _tagged_u16(90, count) + _atom(reference.node) + words
 
 
