@@ -359,7 +359,7 @@ def _reference(reference: Reference) -> bytes:
     count = len(reference.ids)
     if not 1 <= count <= MAX_REFERENCE_WORDS:
         raise EncodeError(f"a reference of {count} words")
-    words = struct.struct.pack(f">{count + 1}I", reference.creation, *reference.ids)
+    words = struct.pack(f">{count + 1}I", reference.creation, *reference.ids)
     return _tagged_u16(90, count) + _atom(reference.node) + words
 
 
