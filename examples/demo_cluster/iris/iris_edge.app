@@ -1,0 +1,15 @@
+{application, iris_edge,
+ [{description, "Edge node of the demo chat system: client connections and routing"},
+  {vsn, "1.0.0"},
+  {modules, [iris_async_router, iris_circuit_breaker, iris_edge_app, iris_edge_conn, iris_edge_listener,
+             iris_edge_sup, iris_proto, iris_router, iris_session, iris_ws_lite]},
+  {registered, [iris_circuit_breaker, iris_edge_sup]},
+  {applications, [kernel, stdlib, crypto]},
+  {mod, {iris_edge_app, []}},
+  {env, [{port, 0},                       % 0: any free port
+         {ws_port, 0},
+         {listen_address, {127, 0, 0, 1}},
+         {core_nodes, []},
+         {ack_timeout_ms, 10000},
+         {acceptors, 8},
+         {router_pool_size, 4}]}]}.
