@@ -23,7 +23,7 @@ reaches a live system as a quiet ``badarg`` or, worse, as an empty answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
@@ -235,6 +235,29 @@ class Map:
 
     def __repr__(self) -> str:
         return f"Map({list(self.pairs)!r})"
+
+
+def make_map(keys: Sequence[Term], values: Sequence[Term]) -> dict[Term, Term] | Map:
+    """An Erlang map: a dict where that can hold the keys apart, else a :class:`Map`.
+
+    :param keys: the keys, each with its value at the same place in ``values``.
+    :raises ValueError: when two keys are the same for Erlang.
+    """
+    try:
+        result = dict(zip(keys, values, strict=True))
+    except (TypeError, RecursionError):  # an unhashable key, or one that is nested too deeply to be hashed
+        return make_exact_map(keys, values)
+    return result if len(result) == len(keys) else make_exact_map(keys, values)
+
+
+def make_exact_map(keys: Sequence[Term], values: Sequence[Term]) -> Map:
+    """A :class:`Map`, whatever its keys are.
+
+    :raises ValueError: as :func:`make_map`.
+    """
+    if len(keys) > 1 and len({_canonical(key) for key in keys}) != len(keys):
+        raise ValueError("a map with the same key twice")
+    return Map(zip(keys, values, strict=True))
 
 
 _MISSING = object()

@@ -20,7 +20,7 @@ from math import isfinite
 from typing import Any, TypeAlias
 
 from iris_admin.errors import DecodeError
-from iris_admin.proto._etf_encode import MAX_DEPTH, MAX_REFERENCE_WORDS, canonical
+from iris_admin.proto._etf_encode import MAX_DEPTH, MAX_REFERENCE_WORDS
 from iris_admin.terms import (
     MAX_ATOM_CHARACTERS,
     Atom,
@@ -35,6 +35,8 @@ from iris_admin.terms import (
     Port,
     Reference,
     Term,
+    make_exact_map,
+    make_map,
 )
 
 #: What a compressed term may grow to, in bytes, unless the caller says otherwise.
@@ -307,21 +309,14 @@ def _only_tail(items: list[Term], _offset: int) -> Term:
     return items[0]
 
 
-def _map(items: list[Term], is_deep: bool, offset: int) -> Term:
+def _map(items: list[Term], is_deep: bool, offset: int) -> dict[Term, Term] | Map:
     keys = items[::2]
-    if is_deep and any(_nests_deeply(key) for key in keys):
-        return _exact_map(keys, items[1::2], offset)
     try:
-        result = dict(zip(keys, items[1::2], strict=True))
-    except (TypeError, RecursionError):
-        return _exact_map(keys, items[1::2], offset)
-    return result if len(result) == len(keys) else _exact_map(keys, items[1::2], offset)
-
-
-def _exact_map(keys: list[Term], values: list[Term], offset: int) -> Map:
-    if len(keys) > 1 and len({canonical(key) for key in keys}) != len(keys):
-        raise DecodeError("a map with the same key twice", offset=offset)
-    return Map(zip(keys, values, strict=True))
+        if is_deep and any(_nests_deeply(key) for key in keys):
+            return make_exact_map(keys, items[1::2])
+        return make_map(keys, items[1::2])
+    except ValueError as error:
+        raise DecodeError(str(error), offset=offset) from None
 
 
 def _nests_deeply(key: Term) -> bool:

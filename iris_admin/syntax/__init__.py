@@ -1,5 +1,6 @@
 """Erlang syntax in and out, without asking a node."""
 
+from iris_admin.syntax.parser import parse_term
 from iris_admin.syntax.tokens import tokenize
 
-__all__ = ["tokenize"]
+__all__ = ["parse_term", "tokenize"]
