@@ -22,7 +22,7 @@ LAYERS = (
     ("proto", "syntax", "node_name", "cookie"),
     ("operations",),
     ("transport",),
-    ("runner", "futures", "client", "aio", "cluster"),
+    ("runner", "calls", "futures", "client", "aio", "cluster"),
     ("__init__",),
     ("cli", "__main__"),
 )

@@ -294,7 +294,8 @@ class ErlangNode:
         """The variables that lead a client to this node."""
         lead = {"IRIS_ADMIN_COOKIE_FILE": str(self.cookie_file)}
         if self.epmd_port is None:
-            return lead | {"IRIS_ADMIN_NODE": f"{self.name}:{self.port}"}
+            name, _, host = self.name.partition("@")
+            return lead | {"IRIS_ADMIN_NODE": f"{name}@{f'[{host}]' if ':' in host else host}:{self.port}"}
         return lead | {"IRIS_ADMIN_NODE": self.name, "ERL_EPMD_PORT": str(self.epmd_port)}
 
     @property
