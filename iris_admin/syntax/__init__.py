@@ -1,6 +1,7 @@
 """Erlang syntax in and out, without asking a node."""
 
+from iris_admin.syntax.formatter import format_term
 from iris_admin.syntax.parser import parse_term
 from iris_admin.syntax.tokens import tokenize
 
-__all__ = ["parse_term", "tokenize"]
+__all__ = ["format_term", "parse_term", "tokenize"]
