@@ -1,3 +1,50 @@
-"""Administer a running Project Iris cluster over the Erlang distribution protocol."""
+"""iris_admin: look after Iris, or any Erlang or Elixir cluster, from Python.
+
+>>> import iris_admin
+>>> with iris_admin.connect("iris_core1@localhost") as node:   # doctest: +SKIP
+...     node.call("erlang", "system_info", iris_admin.Atom("process_count"))
+87
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from iris_admin.terms import Atom, charlist
+
+if TYPE_CHECKING:
+    from iris_admin.client import Node, connect
+    from iris_admin.cluster import Cluster, connect_cluster
+    from iris_admin.syntax import format_term, parse_term
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Atom",
+    "Cluster",
+    "Node",
+    "__version__",
+    "charlist",
+    "connect",
+    "connect_cluster",
+    "format_term",
+    "parse_term",
+]
+
+_HOMES = {
+    "Cluster": "iris_admin.cluster",
+    "Node": "iris_admin.client",
+    "connect": "iris_admin.client",
+    "connect_cluster": "iris_admin.cluster",
+    "format_term": "iris_admin.syntax",
+    "parse_term": "iris_admin.syntax",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used: a command line that only asks for --help need not load the network.
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -70,7 +70,7 @@ def format_term(term: Term, width: int | None = 80, *, node: str | None = None) 
     :raises EncodeError: for a value that is no term.
     """
     writer = _Writer(node)
-    if width is None or writer.leaf(term) is not None or _nests_deeply(term):
+    if width is None or _nests_deeply(term):
         return writer.line(term)
     box = writer.box(term)
     if box.length < width - 1:

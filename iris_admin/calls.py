@@ -1,0 +1,84 @@
+"""One call, before it is sent and after it has ended: its encoding, its value, its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from iris_admin.errors import CallTimeout, EncodeError, RemoteError
+from iris_admin.proto.connection import CallEnded
+from iris_admin.proto.etf import encode_term
+from iris_admin.proto.rpc import Failed, Returned
+from iris_admin.terms import MAX_ATOM_CHARACTERS, Term
+
+#: Reasons are terms of any size; an error message shows this much, in characters.
+_SHOWN_REASON = 400
+
+
+def encode_call(module: str, function: str, args: Sequence[Term]) -> bytes:
+    """Encode the argument list of a call, and see that its names can be atoms, before anything is sent.
+
+    :raises EncodeError: an argument is no term, or a name is no atom.
+    """
+    for name in (module, function):
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_ATOM_CHARACTERS:
+            raise EncodeError(f"{name!r} cannot name a module or function")
+    return encode_term(list(args))
+
+
+class Called(NamedTuple):
+    """What was called, and where."""
+
+    node: str
+    module: str
+    function: str
+    arity: int
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.function}/{self.arity} on {self.node}"
+
+    def answer(self, ended: CallEnded) -> Term:
+        """What the function returned.
+
+        :raises RemoteError: it did not.
+        :raises DecodeError: the node sent what is no term.
+        """
+        outcome = ended.outcome()
+        if isinstance(outcome, Returned):
+            return outcome.value
+        raise self.failure(outcome)
+
+    def failure(self, failed: Failed) -> RemoteError:
+        """The error that tells how the function failed."""
+        from iris_admin.syntax import format_term
+
+        reason = format_term(failed.reason, width=None)
+        if len(reason) > _SHOWN_REASON:
+            reason = reason[:_SHOWN_REASON] + "…"
+        happened = {
+            "throw": "threw",
+            "exit": "exited with",
+            "error": "failed with",
+            "erpc": "could not be called:",
+            "killed": "was ended from outside:",
+        }[failed.kind]
+        error = RemoteError(
+            f"{self} {happened} {reason}",
+            node=self.node,
+            kind=failed.kind,
+            reason=failed.reason,
+            stacktrace=failed.stacktrace,
+            mfa=(self.module, self.function, self.arity),
+        )
+        if error.is_undef:
+            error.hint = f"The node has no {self.module}:{self.function}/{self.arity}, or cannot load its module."
+        return error
+
+    def timeout(self, seconds: float) -> CallTimeout:
+        """The error that tells that the call took too long."""
+        return CallTimeout(
+            f"{self} did not answer within {seconds:g} s; its process was told to die",
+            node=self.node,
+            timeout=seconds,
+            hint="Give it more time (--timeout), or see whether the node answers at all: iris-admin ping",
+        )

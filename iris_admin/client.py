@@ -1,0 +1,247 @@
+"""The blocking facade: :class:`Node`, one node, and what can be asked of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from iris_admin.calls import Called, encode_call
+from iris_admin.cookie import find_cookie
+from iris_admin.errors import IrisAdminError
+from iris_admin.node_name import NodeName
+from iris_admin.operations.steps import AllOf, Call, Capture, Now, Operation, Pause, Progress, SaveBackup, Step
+from iris_admin.proto.connection import DEFAULT_NET_TICKTIME, CallEnded
+from iris_admin.runner import run
+from iris_admin.terms import Term
+from iris_admin.transport.dialing import Dialing, default_epmd_port
+from iris_admin.transport.io_thread import io_thread
+from iris_admin.transport.link import BlockedCaller, Link
+from iris_admin.transport.retry import with_retries
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+T = TypeVar("T")
+
+DEFAULT_TIMEOUT = 10.0
+DEFAULT_CONNECT_TIMEOUT = 5.0
+
+
+def connect(
+    node: str,
+    *,
+    cookie: str | None = None,
+    cookie_file: str | os.PathLike[str] | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
+    name: str | None = None,
+    epmd_port: int | None = None,
+    net_ticktime: float = DEFAULT_NET_TICKTIME,
+) -> Node:
+    """Join a node's cluster as a hidden node.
+
+    :param node: ``db1``, ``db1@host``, ``db1@host.example.com``, or ``db1@host:9100`` to go without EPMD.
+    :param cookie: the secret; see :func:`iris_admin.cookie.find_cookie` for where it is looked for otherwise.
+    :param cookie_file: a file that holds it.
+    :param timeout: of each call that sets none itself, in seconds.
+    :param connect_timeout: of connecting, all attempts together, in seconds.
+    :param name: a fixed name for us, before the ``@``. By default the node hands out a name from its pool, so
+        that two operators never clash and no new atom is left behind.
+    :param epmd_port: EPMD's TCP port; by default ``ERL_EPMD_PORT`` or 4369.
+    :param net_ticktime: the cluster's, in seconds: after a quarter more of silence the node counts as gone.
+    :raises ConfigError: the node name or the cookie is unusable.
+    :raises ConnectError: the node cannot be joined; its kinds say which step failed.
+    """
+    joined = Node(
+        Dialing(
+            target=NodeName.parse(node),
+            cookie=find_cookie(cookie, cookie_file),
+            name=name,
+            epmd_port=default_epmd_port() if epmd_port is None else epmd_port,
+            net_ticktime=net_ticktime,
+            connect_timeout=connect_timeout,
+        ),
+        timeout=timeout,
+    )
+    joined.reconnect()
+    return joined
+
+
+class Node:
+    """A node that we are connected to. Made by :func:`connect`.
+
+    After a loss it connects again with the next call. Any thread may use it. It is a context manager; without
+    ``with``, :meth:`close` it, or leave it to the garbage collector.
+    """
+
+    def __init__(self, dialing: Dialing, *, timeout: float) -> None:
+        self.timeout = timeout
+        self._dialing = dialing
+        self._link: Link | None = None
+        self._connecting = threading.Lock()
+        self._closed = False
+
+    def __enter__(self) -> Node:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        link = getattr(self, "_link", None)
+        if link is not None and link.lost is None:
+            link.close()
+
+    def __repr__(self) -> str:
+        state = "connected" if self.is_connected else "not connected"
+        return f"<Node {self.name}: {state}>"
+
+    @property
+    def name(self) -> str:
+        """The node's full name."""
+        return str(self._dialing.target)
+
+    @property
+    def our_name(self) -> str | None:
+        """The full name under which the node knows us, while connected."""
+        return self._link.our_name if self._link is not None and self.is_connected else None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the link stands, as far as is known."""
+        return self._link is not None and self._link.lost is None
+
+    def close(self) -> None:
+        """Leave the cluster. Calls that still wait raise :class:`~iris_admin.errors.NodeDown`."""
+        self._closed = True
+        if self._link is not None:
+            self._link.close()
+
+    def reconnect(self) -> None:
+        """Connect, unless the link stands.
+
+        :raises ConnectError: the node cannot be joined.
+        """
+        self._live_link()
+
+    # Calls
+
+    def call(
+        self, module: str, function: str, *args: Term, timeout: float | None = None, idempotent: bool = False
+    ) -> Term:
+        """Call ``module:function(*args)`` on the node and wait for what it returns.
+
+        :param args: terms; see :mod:`iris_admin.terms` for what stands for what.
+        :param timeout: in seconds; by default the node's. When it passes, the remote process is killed.
+        :param idempotent: whether a second run does no harm: then a lost link is answered by another attempt.
+        :raises EncodeError: an argument is no term; nothing was sent.
+        :raises RemoteError: the function did not return.
+        :raises CallTimeout: no answer in time.
+        :raises NodeDown: the link was lost while waiting.
+        """
+        return self._call(module, function, args, timeout, idempotent, capture=False)[0]
+
+    def capture(
+        self, module: str, function: str, *args: Term, timeout: float | None = None, idempotent: bool = False
+    ) -> tuple[Term, str]:
+        """Like :meth:`call`, for a function that prints.
+
+        :returns: what it returned, and what it printed.
+        """
+        value, output = self._call(module, function, args, timeout, idempotent, capture=True)
+        return value, output or ""
+
+    def submit(
+        self, module: str, function: str, *args: Term, timeout: float | None = None, capture: bool = False
+    ) -> Future[Any]:
+        """Like :meth:`call`, without waiting. Cancelling the future kills the remote process.
+
+        :param capture: whether the result is to be as that of :meth:`capture`.
+        :returns: a future of the result.
+        """
+        from iris_admin.futures import CallFuture
+
+        encoded = encode_call(module, function, args)
+        called = Called(self.name, module, function, len(args))
+        return CallFuture.start(self._live_link(), called, encoded, self._time(timeout), capture=capture)
+
+    def eval(self, text: str, bindings: Mapping[str, Term] | None = None, *, timeout: float | None = None) -> Term:
+        """Evaluate Erlang expressions on the node; nothing is loaded there.
+
+        :param text: expressions separated by commas, as in the shell; the dot at the end may be left out.
+        :param bindings: variables and their values.
+        :returns: the value of the last expression.
+        :raises TermSyntaxError: the text is no Erlang.
+        :raises UnknownAtom: the node does not know an atom in it.
+        """
+        from iris_admin.operations.evaluate import evaluate
+
+        return self._run(evaluate(text, bindings, timeout=timeout))
+
+    def ping(self) -> float:
+        """Ask the node for its name.
+
+        :returns: the time that took, in seconds.
+        """
+        start = time.perf_counter()
+        self.call("erlang", "node", idempotent=True)
+        return time.perf_counter() - start
+
+    # How it is done
+
+    def _time(self, timeout: float | None) -> float:
+        return self.timeout if timeout is None else timeout
+
+    def _live_link(self) -> Link:
+        link = self._link
+        if link is not None and link.lost is None:
+            return link
+        with self._connecting:
+            link = self._link
+            if link is None or link.lost is not None:
+                if self._closed:
+                    raise IrisAdminError(f"the connection to {self.name} was closed here", node=self.name)
+                deadline = time.monotonic() + self._dialing.connect_timeout
+                sock, connection = with_retries(lambda: self._dialing.dial(deadline), deadline)
+                link = self._link = Link(sock, connection, io_thread())
+            return link
+
+    def _call(
+        self,
+        module: str,
+        function: str,
+        args: Sequence[Term],
+        timeout: float | None,
+        idempotent: bool,
+        *,
+        capture: bool,
+    ) -> tuple[Term, str | None]:
+        encoded = encode_call(module, function, args)
+        called = Called(self.name, module, function, len(args))
+        seconds = self._time(timeout)
+        deadline = time.monotonic() + seconds
+
+        def attempt() -> CallEnded:
+            caller = BlockedCaller(deadline)
+            link = self._live_link()
+            ended = link.wait(link.start_call(module, function, encoded, caller, capture=capture), caller)
+            if ended is None:
+                raise called.timeout(seconds)
+            return ended
+
+        ended = with_retries(attempt, deadline) if idempotent else attempt()
+        return called.answer(ended), ended.output
+
+    def _run(self, operation: Operation[T]) -> T:
+        return run(operation, self._perform)
+
+    def _perform(self, step: Step) -> Any:
+        match step:
+            case Call():
+                return self.call(
+                    step.module, step.function, *step.args, timeout=step.timeout, idempotent=step.idempotent
+                )
+        raise NotImplementedError

@@ -1,0 +1,101 @@
+"""The cookie: the secret that the nodes of a cluster share.
+
+A cookie is never logged and never shown; a failed connection shows its :func:`fingerprint`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from hashlib import md5
+from pathlib import Path
+
+from iris_admin.errors import ConfigError
+
+COOKIE_VARIABLE = "IRIS_ADMIN_COOKIE"
+COOKIE_FILE_VARIABLE = "IRIS_ADMIN_COOKIE_FILE"
+
+#: Longer ones are refused by the VM, since a cookie is an atom.
+_MAX_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """A cookie and where it came from.
+
+    :param value: the secret; left out of the repr.
+    :param source: words for a person: the file or variable it was read from.
+    """
+
+    value: str = field(repr=False)
+    source: str
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash to compare cookies by: what ``base64:encode(erlang:md5(atom_to_list(erlang:get_cookie())))`` shows."""
+        from base64 import b64encode
+
+        return b64encode(md5(self.value.encode("latin-1"), usedforsecurity=False).digest()).decode()
+
+
+def find_cookie(cookie: str | None = None, cookie_file: str | os.PathLike[str] | None = None) -> Cookie:
+    """Find the cookie: argument, file, ``IRIS_ADMIN_COOKIE``, ``IRIS_ADMIN_COOKIE_FILE``, then the VM's own places.
+
+    Those are ``~/.erlang.cookie`` and ``$XDG_CONFIG_HOME/erlang/.erlang.cookie`` (OTP's module ``auth``).
+
+    :param cookie: the secret itself.
+    :param cookie_file: a file that holds it.
+    :raises ConfigError: there is none, or the file is unusable.
+    """
+    if cookie is not None:
+        return _checked(cookie, "the argument")
+    if cookie_file is not None:
+        return read_cookie_file(Path(cookie_file))
+    if value := os.environ.get(COOKIE_VARIABLE):
+        return _checked(value, f"the variable {COOKIE_VARIABLE}")
+    if file_name := os.environ.get(COOKIE_FILE_VARIABLE):
+        return read_cookie_file(Path(file_name))
+    home = Path.home()
+    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    candidates = [home / ".erlang.cookie", config_home / "erlang" / ".erlang.cookie"]
+    for candidate in candidates:
+        if candidate.exists():
+            return read_cookie_file(candidate)
+    raise ConfigError(
+        "no cookie was given, and none was found in " + " or ".join(str(candidate) for candidate in candidates),
+        hint=f"Use --cookie-file FILE, or set {COOKIE_FILE_VARIABLE} or {COOKIE_VARIABLE}.",
+    )
+
+
+def read_cookie_file(path: Path) -> Cookie:
+    """Read a cookie file as the VM does.
+
+    :raises ConfigError: it cannot be read, is empty, or others than its owner can read it.
+    """
+    path = path.expanduser()
+    try:
+        mode = path.stat().st_mode
+        value = path.read_text("latin-1")
+    except OSError as error:
+        raise ConfigError(f"the cookie file {path} cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
+        raise ConfigError(f"the cookie file {path} is no file")
+    if stat.S_ISREG(mode) and mode & 0o077:
+        raise ConfigError(
+            f"the cookie file {path} is open to others (mode {mode & 0o777:o}); a node refuses it as well",
+            hint=f"chmod 400 {path}",
+        )
+    return _checked(value.strip(), str(path))
+
+
+def _checked(value: str, source: str) -> Cookie:
+    if not value:
+        raise ConfigError(f"the cookie in {source} is empty")
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ConfigError(f"the cookie in {source} has characters beyond Latin-1, which no node accepts") from None
+    if len(value) > _MAX_LENGTH:
+        raise ConfigError(f"the cookie in {source} is longer than {_MAX_LENGTH} characters, which no node accepts")
+    return Cookie(value, source)

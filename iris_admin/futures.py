@@ -1,0 +1,64 @@
+"""Calls that nobody waits for yet. A module of its own, since few commands need futures and their imports."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+from typing import Any
+
+from iris_admin.calls import Called
+from iris_admin.errors import IrisAdminError
+from iris_admin.proto.connection import CallEnded
+from iris_admin.transport.link import Link
+
+
+class CallFuture(Future[Any]):
+    """The future of a call. Cancelling it kills the remote process."""
+
+    def __init__(self, link: Link, called: Called, seconds: float, *, capture: bool) -> None:
+        super().__init__()
+        self.deadline = time.monotonic() + seconds
+        self._link = link
+        self._called = called
+        self._seconds = seconds
+        self._capture = capture
+        self._call_id: int | None = None
+
+    @classmethod
+    def start(cls, link: Link, called: Called, args: bytes, seconds: float, *, capture: bool) -> CallFuture:
+        """Send a call.
+
+        :param args: its argument list, encoded.
+        :param seconds: its time-out.
+        :param capture: whether the result is a tuple of the returned value and the printed text.
+        """
+        future = cls(link, called, seconds, capture=capture)
+        future._call_id = link.start_call(called.module, called.function, args, future, capture=capture)
+        link.watch_deadline(future.deadline)
+        return future
+
+    def cancel(self) -> bool:
+        """Cancel the call, if it has not ended, and kill its remote process."""
+        cancelled = super().cancel()
+        if cancelled and self._call_id is not None:
+            self._link.cancel(self._call_id)
+        return cancelled
+
+    # What a link expects of a waiter
+
+    def ended(self, event: CallEnded | IrisAdminError) -> None:
+        """Take the call's end."""
+        if not self.set_running_or_notify_cancel():
+            return
+        try:
+            if isinstance(event, IrisAdminError):
+                raise event
+            value = self._called.answer(event)
+            self.set_result((value, event.output or "") if self._capture else value)
+        except BaseException as error:
+            self.set_exception(error)
+
+    def timed_out(self) -> None:
+        """Take that the deadline has passed."""
+        if self.set_running_or_notify_cancel():
+            self.set_exception(self._called.timeout(self._seconds))

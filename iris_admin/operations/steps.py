@@ -1,0 +1,88 @@
+"""What an operation can ask of the driver that runs it.
+
+An operation is a generator: it yields steps, is sent their results (or has their errors thrown into it, so
+that ``try/except`` reads as usual) and returns its own result. It holds no socket and no clock, and is
+written once for the blocking and for the awaiting facade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from iris_admin.terms import Term
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call ``module:function(*args)``; the result is the returned term.
+
+    :param node: the node to call; None is the one that the operation was started on.
+    :param timeout: in seconds; None is the facade's default.
+    :param idempotent: whether a second run does no harm, so that a lost link may be answered by a retry.
+    """
+
+    module: str
+    function: str
+    args: tuple[Term, ...] = ()
+    node: str | None = None
+    timeout: float | None = None
+    idempotent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Like :class:`Call`; the result is a tuple of the returned term and the text that was printed."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Several steps at once; the result is a list with each one's result or, in its place, its error."""
+
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Let time pass, in seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The time of the operator's machine; the result is in seconds since the epoch, as a float."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveBackup:
+    """Write terms to a new backup file, fsync it, read it back and compare; the result is its path.
+
+    :param label: a word for the file name, e.g. ``redeliver``.
+    :param terms: what to keep, one term after another, without loss.
+    """
+
+    label: str
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Tell the person who waits; the result is None.
+
+    :param message: one line.
+    """
+
+    message: str
+
+
+Step: TypeAlias = Call | Capture | AllOf | Pause | Now | SaveBackup | Progress
+Backup: TypeAlias = Path
+#: A generator that yields steps and returns a ``T``.
+Operation: TypeAlias = Generator[Step, Any, T]

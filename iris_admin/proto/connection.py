@@ -1,0 +1,470 @@
+"""One connection to a node, as a state machine without a socket.
+
+A driver feeds it what arrives (:meth:`Connection.receive_data`), sends what it has to say
+(:meth:`Connection.data_to_send`), wakes it when its timer is due (:meth:`Connection.next_timer`,
+:meth:`Connection.handle_timer`) and takes what happened (:meth:`Connection.next_event`). Time is an argument, in
+seconds of any steady clock.
+
+Every call has a pid of its own on our side: it is what the called process is linked to, its group leader, and so
+the address by which everything about the call is found again.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from iris_admin.errors import IrisAdminError, NodeDown
+from iris_admin.proto import control, framing, rpc, services
+from iris_admin.proto.control import Operation
+from iris_admin.proto.etf import decode_term, encode_term
+from iris_admin.proto.handshake import Handshake, Joined
+from iris_admin.proto.io_protocol import Answer, GroupLeader
+from iris_admin.proto.rpc import Failed, Outcome, Returned
+from iris_admin.terms import Atom, Pid, Reference, Term
+
+#: OTP's default of the kernel parameter ``net_ticktime``, in seconds.
+DEFAULT_NET_TICKTIME = 60.0
+#: A node may take a quarter longer than ``net_ticktime`` to notice that the other is silent.
+_SILENCE_FACTOR = 1.25
+#: While data comes in, we show that we live at least this often (in seconds), whatever ``net_ticktime`` the node has.
+_ANSWER_INTERVAL = 0.5
+
+_SPAWN_REQUEST_HEAD = b"h\6a" + bytes([Operation.SPAWN_REQUEST])
+_CALL_PROCESS_TAIL = rpc.ERPC_EXECUTE_CALL + rpc.OPTION_LINK
+_KILL = Atom("kill")
+_NO_COOKIE = Atom("")
+_TERMINATED = (Atom("error"), Atom("terminated"))
+_FOUR_WORDS = struct.Struct(">IIII")
+_THREE_WORDS = struct.Struct(">III")
+#: Registered names of ours that answer, so that a caller's monitor on them must not fire.
+_OUR_NAMES = frozenset({"net_kernel", "rex"})
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The handshake is done; calls can be made."""
+
+    joined: Joined
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """A call's process is gone, and its exit reason tells why.
+
+    :param call_id: what :meth:`Connection.call` gave.
+    :param output: what was printed, where the call was to capture it.
+    """
+
+    call_id: int
+    output: str | None
+    _message: bytes
+    _offset: int
+    _res: bytes
+    _reference: Reference
+    _outcome: Outcome | None = None
+
+    def outcome(self) -> Outcome:
+        """Decode the answer. A large one takes its time, so this is left to whoever waits for it.
+
+        :raises DecodeError: the answer is no term.
+        """
+        if self._outcome is not None:
+            return self._outcome
+        return rpc.read_outcome(self._message, self._offset, self._res, self._reference)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The connection is over; no call that was waiting will be answered."""
+
+    error: IrisAdminError
+
+
+Event: TypeAlias = Connected | CallEnded | Lost
+
+
+@dataclass(slots=True)
+class _CallState:
+    reference: Reference
+    res: bytes
+    capture: bool
+    #: The pid of the called process, once the node has told it.
+    remote: Pid | None = None
+    cancelled: bool = False
+    group_leader: GroupLeader | None = None
+    monitors: list[tuple[Pid, Reference]] = field(default_factory=list)
+    #: Set for a call of our own, which makes a text that this call's function prints.
+    formats_for: int | None = None
+
+
+class Connection:
+    """A connection to ``peer``, from the handshake to the end.
+
+    :param peer: full name of the node.
+    :param cookie: the shared secret.
+    :param host: our host name, as the node may see it.
+    :param name: a fixed name for us (before the ``@``), or None to be given one by the node.
+    :param challenge: 32 random bits.
+    :param creation: 32 random bits; used with a fixed name only.
+    :param now: the time.
+    :param net_ticktime: after this much silence (and a quarter more) the node counts as gone, in seconds. We tick
+        four times as often.
+    :param length_bytes: size of the handshake frames' length field: 2, and 4 over TLS.
+    """
+
+    def __init__(
+        self,
+        *,
+        peer: str,
+        cookie: str,
+        host: str,
+        challenge: int,
+        creation: int,
+        now: float,
+        name: str | None = None,
+        net_ticktime: float = DEFAULT_NET_TICKTIME,
+        length_bytes: int = 2,
+    ) -> None:
+        self.peer = peer
+        self.joined: Joined | None = None
+        self._handshake = Handshake(
+            peer=peer,
+            cookie=cookie,
+            host=host,
+            name=name,
+            challenge=challenge,
+            creation=creation,
+            length_bytes=length_bytes,
+        )
+        self._net_ticktime = net_ticktime
+        self._last_sent = self._last_received = now
+        self._now = now
+        self._closed = False
+        self._events: deque[Event] = deque()
+        self._prompt: list[bytes] = [self._handshake.data_to_send()]
+        # Pieces of long messages, which let every prompt message pass between them.
+        self._bulk: deque[bytes] = deque()
+        self._frames = framing.FrameReader()
+        self._fragments = framing.FragmentAssembler()
+        self._counter = 0
+        self._calls: dict[int, _CallState] = {}
+        # Set when the node has told us our name.
+        self._name = Atom("")
+        self._creation = 0
+        self._pid_head = self._reference_head = b""
+
+    # What a driver does
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Take what arrived from the node. What it meant is told by :meth:`next_event`."""
+        if self._closed:
+            return
+        self._now = self._last_received = now
+        try:
+            if self.joined is None:
+                self._handshake.receive_data(data)
+                self._send(self._handshake.data_to_send())
+                if self._handshake.joined is None:
+                    return
+                self._join(self._handshake.joined)
+                data = self._handshake.rest()
+            for body in self._frames.receive_data(data):
+                if body:
+                    message = self._fragments.receive_frame(body)
+                    if message is not None:
+                        self._receive_message(*message)
+        except IrisAdminError as error:
+            if error.node is None:
+                error.node = self.peer
+            self._lose(error)
+            return
+        if now - self._last_sent >= _ANSWER_INTERVAL:
+            self._send(framing.TICK)
+
+    def receive_eof(self) -> None:
+        """The node closed the connection."""
+        if self.joined is None:
+            self._lose(self._handshake.receive_eof())
+        else:
+            self._lose(self._down("closed the connection"))
+
+    def lose(self, reason: str) -> None:
+        """The driver found the connection broken.
+
+        :param reason: completes a sentence that begins with the node's name.
+        """
+        self._lose(self._down(reason))
+
+    def data_to_send(self) -> bytes:
+        """What must go to the node next; empty when there is nothing more for now."""
+        if self._bulk:
+            self._prompt.append(self._bulk.popleft())
+        data = b"".join(self._prompt)
+        self._prompt.clear()
+        return data
+
+    def next_event(self) -> Event | None:
+        """What happened next, or None when everything was told."""
+        return self._events.popleft() if self._events else None
+
+    def next_timer(self) -> float:
+        """When :meth:`handle_timer` is due."""
+        if self.joined is None:
+            return float("inf")
+        return min(self._last_sent + self._net_ticktime / 4, self._last_received + self._net_ticktime * _SILENCE_FACTOR)
+
+    def handle_timer(self, now: float) -> None:
+        """Tick where we have been silent, give up where the node has been."""
+        if self._closed or self.joined is None:
+            return
+        self._now = now
+        if now - self._last_received >= self._net_ticktime * _SILENCE_FACTOR:
+            self._lose(self._down(f"has sent nothing, not even a tick, for {now - self._last_received:.0f} s"))
+        elif now - self._last_sent >= self._net_ticktime / 4:
+            self._send(framing.TICK)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls can be made."""
+        return self.joined is not None and not self._closed
+
+    # Calls
+
+    def call(self, module: str, function: str, args: bytes, now: float, *, capture: bool = False) -> int:
+        """Call ``module:function``; the answer comes as a :class:`CallEnded`.
+
+        :param args: the argument list, encoded by :func:`iris_admin.proto.etf.encode_term`.
+        :param capture: whether to keep what the function prints.
+        :returns: a number that names the call.
+        """
+        self._now = now
+        return self._start_call(module, function, args, capture=capture)
+
+    def cancel(self, call_id: int, now: float) -> None:
+        """Forget a call and kill its process, if it still runs."""
+        self._now = now
+        call = self._calls.get(call_id)
+        if call is None:
+            return
+        if call.remote is None:
+            # Its pid is not known yet: kill it when the node tells.
+            call.cancelled = True
+        else:
+            self._end_call(call_id)
+            self._kill(call_id, call.remote)
+
+    def _start_call(
+        self, module: str, function: str, args: bytes, *, capture: bool = False, formats_for: int | None = None
+    ) -> int:
+        call_id = self._new_id()
+        reference = Reference(self._name, self._creation, (call_id & 0x3FFFF, call_id >> 18 & 0xFFFFFFFF, 0))
+        res = self._reference_head + _FOUR_WORDS.pack(self._creation, *reference.ids)
+        pid = self._pid_bytes(call_id)
+        self._calls[call_id] = _CallState(reference, res, capture, formats_for=formats_for)
+        self._send_message(
+            b"%b%b%b%b%b" % (_SPAWN_REQUEST_HEAD, res, pid, pid, _CALL_PROCESS_TAIL),
+            rpc.execute_call_arguments(res, module, function, args),
+        )
+        return call_id
+
+    def _kill(self, call_id: int, remote: Pid) -> None:
+        self._signal((Operation.PAYLOAD_EXIT2, self._pid(call_id), remote), _KILL)
+
+    def _end_call(self, call_id: int) -> _CallState:
+        call = self._calls.pop(call_id)
+        for watcher, reference in call.monitors:
+            self._signal(
+                (Operation.PAYLOAD_MONITOR_P_EXIT, self._pid(call_id), watcher, reference), services.NOPROC
+            )
+        return call
+
+    def _finish(self, call_id: int, message: bytes, offset: int, outcome: Outcome | None) -> None:
+        call = self._end_call(call_id)
+        if call.cancelled:
+            return
+        output = None
+        if call.capture:
+            output = call.group_leader.text() if call.group_leader is not None else ""
+        ended = CallEnded(call_id, output, message, offset, call.res, call.reference, outcome)
+        if call.formats_for is None:
+            self._events.append(ended)
+        else:
+            self._take_formatted(call.formats_for, ended.outcome())
+
+    # Identifiers
+
+    def _join(self, joined: Joined) -> None:
+        self._name, self._creation = Atom(joined.name), joined.creation
+        atom = encode_term(self._name)
+        self._pid_head = b"X" + atom
+        self._reference_head = b"Z\0\3" + atom
+        self.joined = joined
+        self._events.append(Connected(joined))
+
+    def _new_id(self) -> int:
+        self._counter += 1
+        return self._counter
+
+    def _pid(self, process_id: int) -> Pid:
+        return Pid(self._name, process_id & 0xFFFFFFF, process_id >> 28, self._creation)
+
+    def _pid_bytes(self, process_id: int) -> bytes:
+        return self._pid_head + _THREE_WORDS.pack(process_id & 0xFFFFFFF, process_id >> 28, self._creation)
+
+    def _own_call(self, receiver: Term) -> int | None:
+        """The call whose process on our side ``receiver`` is, if it still waits."""
+        if type(receiver) is not Pid:
+            return None
+        call_id = receiver.serial << 28 | receiver.id
+        return call_id if call_id in self._calls else None
+
+    # Sending
+
+    def _send(self, frame: bytes) -> None:
+        if frame:
+            self._prompt.append(frame)
+            self._last_sent = self._now
+
+    def _send_message(self, control_bytes: bytes, message: bytes = b"") -> None:
+        if len(message) <= framing.FRAGMENT_SIZE:
+            self._send(framing.whole_frame(control_bytes, message))
+        else:
+            self._bulk.extend(framing.fragment_frames(self._new_id(), control_bytes, message))
+            self._last_sent = self._now
+
+    def _signal(self, control_tuple: Term, *payload: Term) -> None:
+        self._send_message(encode_term(control_tuple), *(encode_term(term) for term in payload))
+
+    # Receiving
+
+    def _receive_message(self, message: bytes, offset: int) -> None:
+        signal, payload = control.read(message, offset)
+        match signal:
+            case (Operation.PAYLOAD_EXIT, remote, to):
+                self._receive_exit(remote, to, message, payload, None)
+            case (Operation.EXIT, remote, to, reason):
+                self._receive_exit(remote, to, b"", 0, reason)
+            case (Operation.SPAWN_REPLY, _, to, _, result):
+                self._receive_spawn_reply(to, result)
+            case (Operation.SEND, _, to) | (Operation.SEND_SENDER, _, to) | (Operation.ALIAS_SEND, _, to):
+                self._receive_send(to, decode_term(message, payload)[0])
+            case (Operation.REG_SEND, _, _, name):
+                answer = services.answer_registered(name, decode_term(message, payload)[0])
+                if answer is not None:
+                    self._send_answer(*answer)
+            case (Operation.SPAWN_REQUEST, req_id, client, _, mfa, options):
+                self._serve_spawn(req_id, client, mfa, options, decode_term(message, payload)[0])
+            case (Operation.MONITOR_P, watcher, watched, reference):
+                self._receive_monitor(watcher, watched, reference)
+            case (Operation.DEMONITOR_P, watcher, watched, reference):
+                call_id = self._own_call(watched)
+                if call_id is not None and (watcher, reference) in self._calls[call_id].monitors:
+                    self._calls[call_id].monitors.remove((watcher, reference))
+            case (Operation.LINK, linker, to):
+                if self._own_call(to) is None:
+                    self._signal((Operation.PAYLOAD_EXIT, to, linker), services.NOPROC)
+            case (Operation.UNLINK_ID, unlink_id, unlinker, to):
+                self._signal((Operation.UNLINK_ID_ACK, unlink_id, to, unlinker))
+            case _:
+                # Exits to processes that we do not have, group leaders, acknowledgements: nothing to do.
+                pass
+
+    def _receive_spawn_reply(self, to: Term, result: Term) -> None:
+        call_id = self._own_call(to)
+        if call_id is None:
+            return
+        call = self._calls[call_id]
+        if not isinstance(result, Pid):
+            self._finish(call_id, b"", 0, Failed("erpc", result))
+        elif call.cancelled:
+            self._end_call(call_id)
+            self._kill(call_id, result)
+        else:
+            call.remote = result
+
+    def _receive_exit(self, remote: Term, to: Term, message: bytes, offset: int, reason: Term) -> None:
+        call_id = self._own_call(to)
+        if call_id is None or self._calls[call_id].remote != remote:
+            return
+        outcome = None if message else rpc.outcome_of_exit(reason, self._calls[call_id].reference)
+        self._finish(call_id, message, offset, outcome)
+
+    def _receive_send(self, to: Term, message: Term) -> None:
+        call_id = self._own_call(to)
+        if call_id is not None:
+            call = self._calls[call_id]
+            if call.group_leader is None:
+                call.group_leader = GroupLeader(keep=call.capture)
+            if call.group_leader.receive(message):
+                self._serve_io(call_id, call.group_leader)
+        else:
+            # A process that outlives the call which it inherited its group leader from.
+            match message:
+                case ("io_request", Pid() as client, reply_as, _):
+                    self._send_answer(client, Answer(client, reply_as, _TERMINATED).message())
+
+    def _receive_monitor(self, watcher: Pid, watched: Term, reference: Reference) -> None:
+        call_id = self._own_call(watched)
+        if call_id is not None:
+            self._calls[call_id].monitors.append((watcher, reference))
+        elif watched not in _OUR_NAMES:
+            self._signal((Operation.PAYLOAD_MONITOR_P_EXIT, watched, watcher, reference), services.NOPROC)
+
+    # Serving
+
+    def _send_answer(self, to: Pid | Reference, message: Term) -> None:
+        if isinstance(to, Pid):
+            self._signal((Operation.SEND, _NO_COOKIE, to), message)
+        else:
+            self._signal((Operation.ALIAS_SEND, self._pid(self._new_id()), to), message)
+
+    def _serve_spawn(self, req_id: Reference, client: Pid, mfa: Term, options: Term, args: Term) -> None:
+        options = options if isinstance(options, list) else []
+        linked = "link" in options
+        monitored = any(option == "monitor" or (type(option) is tuple and option[:1] == ("monitor",)) for option in options)
+        process = self._pid(self._new_id())
+        reason = services.answer_spawn(mfa, args)
+        self._signal((Operation.SPAWN_REPLY, req_id, client, linked | monitored << 1, process))
+        if monitored:
+            self._signal((Operation.PAYLOAD_MONITOR_P_EXIT, process, client, req_id), reason)
+        if linked:
+            self._signal((Operation.PAYLOAD_EXIT, process, client), reason)
+
+    def _serve_io(self, call_id: int, group_leader: GroupLeader) -> None:
+        while (step := group_leader.proceed()) is not None:
+            if isinstance(step, Answer):
+                self._send_answer(step.to, step.message())
+            else:
+                self._start_call(step.module, step.function, encode_term(step.args), formats_for=call_id)
+
+    def _take_formatted(self, call_id: int, outcome: Outcome) -> None:
+        call = self._calls.get(call_id)
+        if call is None or call.group_leader is None:
+            return
+        answer = call.group_leader.formatted(outcome.value if isinstance(outcome, Returned) else None)
+        if answer is not None:
+            self._send_answer(answer.to, answer.message())
+        self._serve_io(call_id, call.group_leader)
+
+    # The end
+
+    def _down(self, what: str) -> NodeDown:
+        return NodeDown(
+            f"{self.peer} {what}",
+            node=self.peer,
+            hint="Whether the call ran is unknown. Does the node still run? `iris-admin nodes` shows it.",
+        )
+
+    def _lose(self, error: IrisAdminError) -> None:
+        if not self._closed:
+            self._closed = True
+            self._calls.clear()
+            self._prompt.clear()
+            self._bulk.clear()
+            self._events.append(Lost(error))
+
+
+__all__ = ["CallEnded", "Connected", "Connection", "Event", "Lost"]

@@ -1,0 +1,88 @@
+"""EPMD, the Erlang Port Mapper Daemon: which nodes run on a host, and on which port each listens.
+
+Requests carry a two-byte length, replies none: they end where the daemon closes the connection. Source: the
+section "EPMD Protocol" of OTP's distribution protocol guide.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from iris_admin.errors import ProtocolError
+
+DEFAULT_PORT = 4369
+
+#: The lowest distribution version that a node must reach; it came with OTP 23.
+DISTRIBUTION_VERSION = 6
+
+NODE_TYPE_HIDDEN = 72
+NODE_TYPE_NORMAL = 77
+
+_PORT_PLEASE2_REQ = 122
+_PORT2_RESP = 119
+_NAMES_REQ = 110
+_PORT2_RESP_HEAD = struct.Struct(">HBBHHH")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRegistration:
+    """What EPMD knows of one node.
+
+    :param name: the part before the ``@``.
+    :param port: the TCP port of its distribution listener.
+    :param hidden: whether it was registered as a hidden node.
+    :param highest_version: the highest distribution version that it speaks.
+    """
+
+    name: str
+    port: int
+    hidden: bool
+    highest_version: int
+
+
+def port_please2_request(name: str) -> bytes:
+    """Ask for one node. ``name`` is the part before the ``@``."""
+    encoded = name.encode()
+    return struct.pack(">HB", len(encoded) + 1, _PORT_PLEASE2_REQ) + encoded
+
+
+def read_port2_response(data: bytes) -> NodeRegistration | None:
+    """Read the whole reply to :func:`port_please2_request`.
+
+    :returns: the registration, or None where no such node is registered.
+    :raises ProtocolError: for a reply that is none.
+    """
+    if len(data) < 2 or data[0] != _PORT2_RESP:
+        raise ProtocolError(f"this is no reply of EPMD: {data[:16]!r}", hint="Does EPMD listen on that port?")
+    if data[1] != 0:
+        return None
+    if len(data) < 2 + _PORT2_RESP_HEAD.size:
+        raise ProtocolError("EPMD's reply was cut short")
+    port, node_type, _protocol, highest, _lowest, name_length = _PORT2_RESP_HEAD.unpack_from(data, 2)
+    name_start = 2 + _PORT2_RESP_HEAD.size
+    name = data[name_start : name_start + name_length]
+    if len(name) != name_length:
+        raise ProtocolError("EPMD's reply was cut short")
+    return NodeRegistration(name.decode("utf-8", "replace"), port, node_type == NODE_TYPE_HIDDEN, highest)
+
+
+def names_request() -> bytes:
+    """Ask for all nodes of the host."""
+    return struct.pack(">HB", 1, _NAMES_REQ)
+
+
+def read_names_response(data: bytes) -> dict[str, int]:
+    """Read the whole reply to :func:`names_request`: node name (before the ``@``) to port.
+
+    :raises ProtocolError: for a reply that is none.
+    """
+    if len(data) < 4:
+        raise ProtocolError(f"this is no reply of EPMD: {data[:16]!r}", hint="Does EPMD listen on that port?")
+    names = {}
+    for line in data[4:].decode("utf-8", "replace").splitlines():
+        words = line.split()
+        if len(words) != 5 or words[0] != "name" or words[2:4] != ["at", "port"] or not words[4].isdecimal():
+            raise ProtocolError(f"this is no line of EPMD's names: {line!r}")
+        names[words[1]] = int(words[4])
+    return names

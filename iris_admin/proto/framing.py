@@ -1,0 +1,130 @@
+"""Frames and fragments: from a stream of bytes to whole messages, and back.
+
+After the handshake a frame is a four-byte length and a body. An empty one is a tick. As FRAGMENTS is
+negotiated, a body is one of::
+
+    131 'D' 0 control [message]             a whole message
+    131 'E' sequence fragment 0 control …   the first piece of a long one; fragment ids count down to 1
+    131 'F' sequence fragment …             a further piece
+
+so that short signals can pass between the pieces of a long one. (Sources: the sections "Protocol between
+Connected Nodes" and "Distribution Header for fragmented messages" of OTP's documentation.)
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from iris_admin.errors import ProtocolError
+
+#: A node cuts at 64 KiB, but a control message in front may add to that.
+MAX_FRAME = 64 << 20
+#: Bound of all incomplete messages of one connection together, in bytes.
+MAX_MESSAGE = 1 << 30
+#: Where we cut, as the BEAM does.
+FRAGMENT_SIZE = 64 << 10
+
+TICK = b"\0\0\0\0"
+
+_WHOLE = b"\x83D\0"
+_FRAGMENT_HEAD = struct.Struct(">BBQQ")
+_FIRST_FRAGMENT = ord("E")
+_NEXT_FRAGMENT = ord("F")
+
+
+class FrameReader:
+    """Cuts a stream into the bodies of its frames."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._have = 0
+        self._need = 4
+
+    def receive_data(self, data: bytes) -> list[bytes]:
+        """Take a piece of the stream; give the bodies of the frames that it completes.
+
+        :raises ProtocolError: for a frame longer than :data:`MAX_FRAME`.
+        """
+        self._chunks.append(data)
+        self._have += len(data)
+        if self._have < self._need:
+            return []
+        if len(self._chunks) > 1:
+            data = b"".join(self._chunks)
+        bodies = []
+        position, end = 0, len(data)
+        self._need = 4
+        while end - position >= 4:
+            length = int.from_bytes(data[position : position + 4], "big")
+            if length > MAX_FRAME:
+                raise ProtocolError(f"a frame of {length} bytes, where {MAX_FRAME} are allowed")
+            if end - position - 4 < length:
+                self._need = 4 + length
+                break
+            bodies.append(data[position + 4 : position + 4 + length])
+            position += 4 + length
+        self._chunks = [data[position:]]
+        self._have = end - position
+        return bodies
+
+
+class FragmentAssembler:
+    """Puts the pieces of long messages together; several may be under way at once."""
+
+    def __init__(self) -> None:
+        self._incomplete: dict[int, tuple[int, list[bytes]]] = {}
+        self._held = 0
+
+    def receive_frame(self, body: bytes) -> tuple[bytes, int] | None:
+        """Take the body of one frame.
+
+        :returns: a whole message and the offset of its control tuple in it, or None while pieces are missing.
+        :raises ProtocolError: for a body that is no message, or for more than :data:`MAX_MESSAGE` in pieces.
+        """
+        if body[:3] == _WHOLE:
+            return body, 3
+        if len(body) < _FRAGMENT_HEAD.size or body[0] != 131 or body[1] not in (_FIRST_FRAGMENT, _NEXT_FRAGMENT):
+            raise ProtocolError(f"this is no distribution message: {body[:16]!r}")
+        _, kind, sequence, fragment = _FRAGMENT_HEAD.unpack_from(body)
+        start = _FRAGMENT_HEAD.size
+        if kind == _FIRST_FRAGMENT:
+            if body[start : start + 1] != b"\0":
+                raise ProtocolError("a fragment refers to an atom cache that was never negotiated")
+            start += 1
+            pieces: list[bytes] = []
+            if sequence in self._incomplete:
+                raise ProtocolError(f"message {sequence} begins twice")
+        else:
+            expected, pieces = self._incomplete.pop(sequence, (0, []))
+            if fragment != expected or fragment < 1:
+                raise ProtocolError(f"fragment {fragment} of message {sequence}, where {expected} was expected")
+        pieces.append(body[start:])
+        self._held += len(body) - start
+        if fragment > 1:
+            if self._held > MAX_MESSAGE:
+                raise ProtocolError(f"incomplete messages of more than {MAX_MESSAGE} bytes")
+            self._incomplete[sequence] = (fragment - 1, pieces)
+            return None
+        whole = b"".join(pieces)
+        self._held -= len(whole)
+        return whole, 0
+
+
+def whole_frame(control: bytes, message: bytes = b"") -> bytes:
+    """Frame a message that fits in one piece."""
+    return b"%b\x83D\0%b%b" % ((3 + len(control) + len(message)).to_bytes(4, "big"), control, message)
+
+
+def fragment_frames(sequence: int, control: bytes, message: bytes) -> Iterator[bytes]:
+    """Frame a long message in pieces of :data:`FRAGMENT_SIZE`.
+
+    :param sequence: a number that no other incomplete message of the connection has.
+    """
+    fragment = -(-len(message) // FRAGMENT_SIZE)
+    kind, head = _FIRST_FRAGMENT, b"\0" + control
+    for start in range(0, len(message), FRAGMENT_SIZE):
+        piece = message[start : start + FRAGMENT_SIZE]
+        header = _FRAGMENT_HEAD.pack(131, kind, sequence, fragment)
+        yield b"%b%b%b%b" % ((len(header) + len(head) + len(piece)).to_bytes(4, "big"), header, head, piece)
+        kind, head, fragment = _NEXT_FRAGMENT, b"", fragment - 1

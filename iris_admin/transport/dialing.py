@@ -1,0 +1,240 @@
+"""Find a node and join it: name resolution, EPMD, TCP, handshake; each failure with its own error."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from dataclasses import dataclass
+
+from iris_admin.cookie import Cookie
+from iris_admin.errors import (
+    ConfigError,
+    ConnectError,
+    EpmdUnreachable,
+    HandshakeTimeout,
+    HostNotFound,
+    NodeNotFound,
+    NodeUnreachable,
+)
+from iris_admin.node_name import NodeName, short_host_name
+from iris_admin.proto import epmd
+from iris_admin.proto.connection import DEFAULT_NET_TICKTIME, Connected, Connection, Lost
+
+EPMD_PORT_VARIABLE = "ERL_EPMD_PORT"
+
+_RECEIVE_SIZE = 64 << 10
+#: EPMD's replies are lists of a host's nodes; none comes near.
+_MAX_EPMD_REPLY = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Dialing:
+    """All that is needed to reach a node.
+
+    :param target: the node.
+    :param cookie: the shared secret.
+    :param name: a fixed name for us (before the ``@``), or None to be given one by the node.
+    :param epmd_port: EPMD's TCP port on the node's host.
+    :param net_ticktime: in seconds, see :class:`~iris_admin.proto.connection.Connection`.
+    :param connect_timeout: for all steps together, in seconds.
+    """
+
+    target: NodeName
+    cookie: Cookie
+    name: str | None = None
+    epmd_port: int = epmd.DEFAULT_PORT
+    net_ticktime: float = DEFAULT_NET_TICKTIME
+    connect_timeout: float = 5.0
+
+    def dial(self, deadline: float) -> tuple[socket.socket, Connection]:
+        """Connect and join.
+
+        :param deadline: when to give up, on the clock of :func:`time.monotonic`.
+        :returns: a connected non-blocking socket, and the joined connection.
+        :raises ConnectError: one of its kinds for each step that can fail.
+        """
+        node = str(self.target)
+        port = self.target.port
+        if port is None:
+            port = self._ask_epmd(deadline).port
+        try:
+            sock = _connect(self.target.host, port, deadline)
+        except OSError as error:
+            raise NodeUnreachable(
+                f"{node} does not accept connections on {self.target.host}:{port}: {_why(error)}",
+                node=node,
+                hint="Has the node just died, or does a firewall drop its distribution port?",
+            ) from None
+        try:
+            return sock, self._join(sock, deadline)
+        except BaseException:
+            sock.close()
+            raise
+
+    def _ask_epmd(self, deadline: float) -> epmd.NodeRegistration:
+        node, host = str(self.target), self.target.host
+        registration = epmd.read_port2_response(
+            self._query_epmd(epmd.port_please2_request(self.target.name), deadline)
+        )
+        if registration is None:
+            names = epmd.read_names_response(self._query_epmd(epmd.names_request(), deadline))
+            others = ", ".join(sorted(names)) or "none"
+            raise NodeNotFound(
+                f"EPMD on {host} knows no node {self.target.name!r}; registered there: {others}",
+                node=node,
+                hint="Is the node down, or its name misspelt?",
+                registered=tuple(sorted(names)),
+            )
+        return registration
+
+    def _query_epmd(self, request: bytes, deadline: float) -> bytes:
+        try:
+            return query_epmd(self.target.host, self.epmd_port, request, deadline)
+        except ConnectError as error:
+            error.node = str(self.target)
+            raise
+
+    def _join(self, sock: socket.socket, deadline: float) -> Connection:
+        connection = Connection(
+            peer=str(self.target),
+            cookie=self.cookie.value,
+            host=self._our_host(sock),
+            name=self.name,
+            challenge=int.from_bytes(os.urandom(4), "big"),
+            # Creations 0 to 3 are those of a time when they had two bits.
+            creation=int.from_bytes(os.urandom(4), "big") | 4,
+            net_ticktime=self.net_ticktime,
+            now=time.monotonic(),
+        )
+        while True:
+            _set_timeout(sock, deadline)
+            try:
+                sock.sendall(connection.data_to_send())
+                data = sock.recv(_RECEIVE_SIZE)
+            except TimeoutError:
+                raise HandshakeTimeout(
+                    f"{self.target} accepted the connection, but did not finish the handshake in time",
+                    node=str(self.target),
+                    hint="The node's VM may be stopped or overloaded; look at its machine.",
+                ) from None
+            except OSError:
+                data = b""
+            if data:
+                connection.receive_data(data, time.monotonic())
+            else:
+                connection.receive_eof()
+            event = connection.next_event()
+            if isinstance(event, Connected):
+                sock.setblocking(False)
+                return connection
+            if isinstance(event, Lost):
+                raise event.error
+
+    def _our_host(self, sock: socket.socket) -> str:
+        # A node with a long name takes only peers whose host looks long, too; an address always does.
+        if self.target.is_long:
+            return str(sock.getsockname()[0])
+        return short_host_name()
+
+
+def default_epmd_port() -> int:
+    """EPMD's port: ``ERL_EPMD_PORT`` as for ``erl`` itself, else 4369.
+
+    :raises ConfigError: the variable holds no port.
+    """
+    text = os.environ.get(EPMD_PORT_VARIABLE)
+    if not text:
+        return epmd.DEFAULT_PORT
+    if not (text.isdecimal() and 0 < int(text) < 65536):
+        raise ConfigError(f"the variable {EPMD_PORT_VARIABLE} is no TCP port: {text!r}")
+    return int(text)
+
+
+def query_epmd(host: str, port: int, request: bytes, deadline: float) -> bytes:
+    """Send one request to a host's EPMD and return its whole reply.
+
+    :param port: EPMD's TCP port.
+    :param deadline: on the clock of :func:`time.monotonic`.
+    :raises HostNotFound: the host name does not resolve.
+    :raises EpmdUnreachable: nobody answers there.
+    """
+    try:
+        with _connect(host, port, deadline) as sock:
+            sock.sendall(request)
+            reply = bytearray()
+            while len(reply) < _MAX_EPMD_REPLY:
+                _set_timeout(sock, deadline)
+                data = sock.recv(_RECEIVE_SIZE)
+                if not data:
+                    break
+                reply += data
+            return bytes(reply)
+    except OSError as error:
+        raise EpmdUnreachable(
+            f"EPMD on {host}:{port} does not answer: {_why(error)}",
+            hint=f"Is {EPMD_PORT_VARIABLE} right? Without EPMD, give the node's own port: name@{host}:PORT",
+        ) from None
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return (error.strerror or str(error)).lower()
+
+
+def _set_timeout(sock: socket.socket, deadline: float) -> None:
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        raise TimeoutError("no answer in time")
+    sock.settimeout(remaining)
+
+
+def _connect(host: str, port: int, deadline: float) -> socket.socket:
+    addresses = resolve(host, port, deadline)
+    for index, (family, address) in enumerate(addresses):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            # An address that swallows packets must not use up the time of those behind it.
+            share = (deadline - time.monotonic()) / (len(addresses) - index)
+            _set_timeout(sock, time.monotonic() + share)
+            sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+        except OSError:
+            sock.close()
+            if index == len(addresses) - 1:
+                raise
+        except BaseException:
+            sock.close()
+            raise
+    raise AssertionError("getaddrinfo gives at least one address")
+
+
+def resolve(host: str, port: int, deadline: float) -> list[tuple[socket.AddressFamily, tuple[str | int, ...]]]:
+    """The addresses of a host, each with its family, within the time that is left.
+
+    :raises HostNotFound: there is none, or the resolver does not answer in time.
+    """
+    results: list[tuple[socket.AddressFamily, tuple[str | int, ...]]] = []
+    errors: list[str] = []
+
+    def look_up() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            results.extend((family, address) for family, _, _, _, address in found)
+        except (OSError, UnicodeError) as error:
+            errors.append(getattr(error, "strerror", None) or str(error))
+
+    # The C library's resolver takes no time-out, so it is left behind in a thread when it is too slow.
+    thread = threading.Thread(target=look_up, name="iris_admin resolver", daemon=True)
+    thread.start()
+    thread.join(max(0.0, deadline - time.monotonic()))
+    if results:
+        return results
+    why = errors[0].lower() if errors else "the resolver did not answer in time"
+    raise HostNotFound(
+        f"the host {host!r} cannot be resolved: {why}",
+        hint="Check its spelling, /etc/hosts and DNS. A node started with -sname has a host name without dots.",
+    )

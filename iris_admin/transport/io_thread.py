@@ -1,0 +1,152 @@
+"""The one thread that keeps every connection of this process alive.
+
+It reads whatever no waiting caller reads itself, answers ticks while a notebook cell is idle or busy, finishes
+what a socket could not take at once, and minds the deadlines of futures. It is a daemon: a script need not end it.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Watched(Protocol):
+    """What the thread looks after."""
+
+    socket: socket.socket
+
+    def on_readable(self) -> None:
+        """Data can be read."""
+
+    def on_writable(self) -> None:
+        """The socket takes data again."""
+
+    def on_time(self, now: float) -> float:
+        """Do what is due; give the time of the next call, on the clock of :func:`time.monotonic`."""
+
+
+class IOThread:
+    """A selector in a thread. Its methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self.forked = False
+        self._selector = selectors.DefaultSelector()
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._wake_receiver.setblocking(False)
+        self._wake_sender.setblocking(False)
+        self._selector.register(self._wake_receiver, selectors.EVENT_READ)
+        self._lock = threading.Lock()
+        self._masks: dict[Watched, int] = {}
+        self._times: dict[Watched, float] = {}
+        self._wakes_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="iris_admin I/O", daemon=True)
+        self._thread.start()
+
+    def is_current_thread(self) -> bool:
+        """Whether the caller runs in this thread, and so must not wait for it."""
+        return threading.get_ident() == self._thread.ident
+
+    def add(self, watched: Watched, first_time: float) -> None:
+        """Look after a connection.
+
+        :param first_time: when to call its ``on_time`` first.
+        """
+        with self._lock:
+            self._masks[watched] = selectors.EVENT_READ
+            self._times[watched] = first_time
+            self._selector.register(watched.socket, selectors.EVENT_READ, watched)
+        self._wake()
+
+    def remove(self, watched: Watched) -> None:
+        """Forget a connection; to be called before its socket is closed."""
+        with self._lock:
+            self._times.pop(watched, None)
+            if self._masks.pop(watched, 0):
+                self._selector.unregister(watched.socket)
+
+    def watch(self, watched: Watched, event: int, wanted: bool) -> None:
+        """Switch the interest in ``EVENT_READ`` or ``EVENT_WRITE`` on or off. Takes effect at once."""
+        with self._lock:
+            mask = self._masks.get(watched)
+            if mask is None:
+                return
+            new_mask = mask | event if wanted else mask & ~event
+            if new_mask == mask:
+                return
+            self._masks[watched] = new_mask
+            if not mask:
+                self._selector.register(watched.socket, new_mask, watched)
+            elif not new_mask:
+                self._selector.unregister(watched.socket)
+            else:
+                self._selector.modify(watched.socket, new_mask, watched)
+
+    def schedule(self, watched: Watched, when: float) -> None:
+        """See to it that ``on_time`` is called at ``when`` or before."""
+        with self._lock:
+            if watched not in self._times or self._times[watched] <= when:
+                return
+            self._times[watched] = when
+        if when < self._wakes_at:
+            self._wake()
+
+    def _wake(self) -> None:
+        try:
+            self._wake_sender.send(b"\0")
+        except BlockingIOError:
+            pass  # It was woken so often that it is bound to wake.
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                self._wakes_at = min(self._times.values(), default=float("inf"))
+            delay = None if self._wakes_at == float("inf") else max(0.0, self._wakes_at - time.monotonic())
+            for key, events in self._selector.select(delay):
+                if key.data is None:
+                    self._wake_receiver.recv(4096)
+                    continue
+                if events & selectors.EVENT_READ:
+                    key.data.on_readable()
+                if events & selectors.EVENT_WRITE:
+                    key.data.on_writable()
+            now = time.monotonic()
+            with self._lock:
+                due = [watched for watched, when in self._times.items() if when <= now]
+                # From here on, schedule() may ask for an earlier time than on_time() will give.
+                self._times.update(dict.fromkeys(due, float("inf")))
+            for watched in due:
+                when = watched.on_time(now)
+                with self._lock:
+                    if watched in self._times:
+                        self._times[watched] = min(when, self._times[watched])
+
+
+_current: IOThread | None = None
+_current_lock = threading.Lock()
+
+
+def io_thread() -> IOThread:
+    """The I/O thread of this process, started when it is first needed."""
+    global _current
+    with _current_lock:
+        if _current is None:
+            _current = IOThread()
+        return _current
+
+
+def _after_fork_in_child() -> None:
+    global _current, _current_lock
+    _current_lock = threading.Lock()
+    if _current is not None:
+        _current.forked = True
+        _current = None
+
+
+_register: Callable[..., None] | None = getattr(os, "register_at_fork", None)
+if _register is not None:
+    _register(after_in_child=_after_fork_in_child)

@@ -1,0 +1,364 @@
+"""One connection with its socket: calls go out from the callers' threads, and answers find their way back.
+
+Whoever waits for an answer reads the socket itself when nobody else does (leader and followers): handing each
+answer over from a reader thread would double the time of a short call. The I/O thread reads when nobody waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import select
+import selectors
+import socket
+import threading
+import time
+from typing import Protocol
+
+from iris_admin.errors import ForkedProcess, IrisAdminError
+from iris_admin.proto.connection import CallEnded, Connection, Lost
+from iris_admin.transport.io_thread import IOThread
+
+_RECEIVE_SIZE = 256 << 10
+_FOREVER = float("inf")
+#: In seconds; poll(2) takes milliseconds in an int.
+_LONGEST_POLL = 86400.0
+
+
+class Waiter(Protocol):
+    """Who waits for the end of a call."""
+
+    #: When it stops waiting, on the clock of :func:`time.monotonic`.
+    deadline: float
+
+    def ended(self, event: CallEnded | IrisAdminError) -> None:
+        """The call ended, or the link was lost. Called once, from any thread."""
+
+    def timed_out(self) -> None:
+        """The deadline has passed, and the remote process was told to die."""
+
+
+class BlockedCaller:
+    """The waiter of a thread that waits."""
+
+    __slots__ = ("_semaphore", "deadline", "event")
+
+    def __init__(self, deadline: float) -> None:
+        # The waiting thread minds its deadline itself.
+        self.deadline = deadline
+        self.event: CallEnded | IrisAdminError | None = None
+        self._semaphore = threading.Lock()
+        self._semaphore.acquire()
+
+    def ended(self, event: CallEnded | IrisAdminError) -> None:
+        self.event = event
+        self._semaphore.release()
+
+    def timed_out(self) -> None:
+        """Never called: see :attr:`deadline`."""
+
+    def wait(self, timeout: float) -> None:
+        """Wait until another thread calls :meth:`ended`, or for ``timeout`` seconds."""
+        self._semaphore.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
+
+
+class Link:
+    """A joined connection and its socket.
+
+    :param sock: connected and non-blocking.
+    :param connection: joined.
+    :param io: the thread that looks after it from now on.
+    """
+
+    def __init__(self, sock: socket.socket, connection: Connection, io: IOThread) -> None:
+        self.socket = sock
+        self.peer = connection.peer
+        self.lost: IrisAdminError | None = None
+        self._connection = connection
+        self._io = io
+        # Guards the connection, the waiters and what is to be sent.
+        self._lock = threading.Lock()
+        self._waiters: dict[int, Waiter] = {}
+        self._unsent = b""
+        # Guards reading from the socket; its owner is the leader.
+        self._reading = threading.Lock()
+        self._leader: int | None = None
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._next_deadline = _FOREVER
+        io.add(self, connection.next_timer())
+
+    @property
+    def our_name(self) -> str:
+        """Our own full name on this connection."""
+        assert self._connection.joined is not None
+        return self._connection.joined.name
+
+    def start_call(self, module: str, function: str, args: bytes, waiter: Waiter, *, capture: bool = False) -> int:
+        """Send a call; ``waiter`` is told of its end.
+
+        :param args: the argument list, encoded.
+        :returns: a number that names the call on this link.
+        :raises NodeDown: the link is lost already; nothing was sent.
+        :raises ForkedProcess: this process is a fork of the one that made the link.
+        """
+        if self._io.forked:
+            raise ForkedProcess(
+                f"the connection to {self.peer} belongs to the process that this one was forked from",
+                node=self.peer,
+                hint="Connect anew in the child.",
+            )
+        try:
+            with self._lock:
+                if self.lost is not None:
+                    raise copy.copy(self.lost)
+                call_id = self._connection.call(module, function, args, time.monotonic(), capture=capture)
+                self._waiters[call_id] = waiter
+                self._flush()
+                return call_id
+        except IrisAdminError:
+            raise
+        except BaseException:
+            # Interrupted while sending: how much went out is unknown.
+            self._lose("could not be written to any longer: the sending was interrupted")
+            raise
+
+    def wait(self, timeout: float) -> None:
+        """Wait until another thread calls :meth:`ended`, or for ``timeout`` seconds."""
+        self._semaphore.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
+
+
+class Link:
+    """A joined connection and its socket.
+
+    :param sock: connected and non-blocking.
+    :param connection: joined.
+    :param io: the thread that looks after it from now on.
+    """
+
+    def __init__(self, sock: socket.socket, connection: Connection, io: IOThread) -> None:
+        self.socket = sock
+        self.peer = connection.peer
+        self.lost: IrisAdminError | None = None
+        self._connection = connection
+        self._io = io
+        # Guards the connection, the waiters and what is to be sent.
+        self._lock = threading.Lock()
+        self._waiters: dict[int, Waiter] = {}
+        self._unsent = b""
+        # Guards reading from the socket; its owner is the leader.
+        self._reading = threading.Lock()
+        self._leader: int | None = None
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._next_deadline = _FOREVER
+        io.add(self, connection.next_timer())
+
+    @property
+    def our_name(self) -> str:
+        """Our own full name on this connection."""
+        assert self._connection.joined is not None
+        return self._connection.joined.name
+
+    def start_call(self, module: str, function: str, args: bytes, waiter: Waiter, *, capture: bool = False) -> int:
+        """Send a call; ``waiter`` is told of its end.
+
+        :param args: the argument list, encoded.
+        :returns: a number that names the call on this link.
+        :raises NodeDown: the link is lost already; nothing was sent.
+        :raises ForkedProcess: this process is a fork of the one that made the link.
+        """
+        if self._io.forked:
+            raise ForkedProcess(
+                f"the connection to {self.peer} belongs to the process that this one was forked from",
+                node=self.peer,
+                hint="Connect anew in the child.",
+            )
+        with self._lock:
+            if self.lost is not None:
+                raise copy.copy(self.lost)
+            call_id = self._connection.call(module, function, args, time.monotonic(), capture=capture)
+            self._waiters[call_id] = waiter
+            try:
+                self._flush()
+                return call_id
+            except BaseException:
+                # Interrupted while sending: how much went out is unknown.
+                self._unsent = b""
+                self._connection.lose("could not be written to any longer: the sending was interrupted")
+                raise
+
+    def wait(self, call_id: int, caller: BlockedCaller) -> CallEnded | None:
+        """Wait for the end of a call that was started with ``caller``.
+
+        :returns: how it ended, or None where the deadline passed; its remote process is killed then, as it is when
+            the wait is interrupted.
+        :raises NodeDown: the link was lost.
+        """
+        if self._io.is_current_thread() or self._leader == threading.get_ident():
+            self.cancel(call_id)
+            raise RuntimeError(
+                "a call was made from a callback of a future, where waiting for it would wait forever; "
+                "use submit() there, or make the call in another thread"
+            )
+        try:
+            while caller.event is None:
+                remaining = caller.deadline - time.monotonic()
+                if remaining <= 0:
+                    break
+                if self._reading.acquire(blocking=False):
+                    self._lead(caller)
+                else:
+                    caller.wait(remaining)
+        except BaseException:
+            self.cancel(call_id)
+            raise
+        event = caller.event
+        if isinstance(event, IrisAdminError):
+            raise event
+        if event is None:
+            self.cancel(call_id)
+        return event
+
+    def watch_deadline(self, deadline: float) -> None:
+        """Have the I/O thread call ``timed_out`` of waiters whose deadline has passed."""
+        if deadline < self._next_deadline:
+            self._next_deadline = deadline
+            self._io.schedule(self, deadline)
+
+    def cancel(self, call_id: int) -> None:
+        """Stop waiting for a call, and kill its remote process. Does nothing when it has ended."""
+        with self._lock:
+            if self._waiters.pop(call_id, None) is not None and self.lost is None:
+                self._connection.cancel(call_id, time.monotonic())
+                self._flush()
+
+    def close(self) -> None:
+        """End the connection. Calls that still wait raise :class:`NodeDown`."""
+        self._lose("was disconnected from here")
+
+    # Called by the I/O thread
+
+    def on_readable(self) -> None:
+        """Read, unless a waiting caller does."""
+        if self._reading.acquire(blocking=False):
+            try:
+                self._read()
+            finally:
+                self._reading.release()
+
+    def on_writable(self) -> None:
+        """Send what the socket could not take before."""
+        with self._lock:
+            self._io.watch(self, selectors.EVENT_WRITE, False)
+            self._flush()
+
+    def on_time(self, now: float) -> float:
+        """Tick, notice silence, and end calls whose deadline has passed."""
+        expired: list[tuple[int, Waiter]] = []
+        with self._lock:
+            if now >= self._next_deadline:
+                expired = [(call_id, waiter) for call_id, waiter in self._waiters.items() if waiter.deadline <= now]
+            self._connection.handle_timer(now)
+            self._flush()
+        self._deliver()
+        for call_id, waiter in expired:
+            self.cancel(call_id)
+            waiter.timed_out()
+        with self._lock:
+            self._next_deadline = min((waiter.deadline for waiter in self._waiters.values()), default=_FOREVER)
+            return min(self._connection.next_timer(), self._next_deadline)
+
+    # Reading
+
+    def _lead(self, caller: BlockedCaller) -> None:
+        """Read until ``caller`` has its answer or its deadline has passed; ``_reading`` is held, and released."""
+        self._leader = threading.get_ident()
+        self._io.watch(self, selectors.EVENT_READ, False)
+        try:
+            while caller.event is None:
+                remaining = caller.deadline - time.monotonic()
+                if remaining <= 0 or self.lost is not None:
+                    return
+                if self._poll.poll(min(remaining, _LONGEST_POLL) * 1000 + 1):
+                    self._read()
+        finally:
+            self._leader = None
+            self._reading.release()
+            self._io.watch(self, selectors.EVENT_READ, True)
+
+    def _read(self) -> None:
+        try:
+            try:
+                data = self.socket.recv(_RECEIVE_SIZE)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._lose(f"broke the connection: {(error.strerror or str(error)).lower()}")
+                return
+            with self._lock:
+                if data:
+                    self._connection.receive_data(data, time.monotonic())
+                else:
+                    self._connection.receive_eof()
+                self._flush()
+        except BaseException:
+            # Interrupted between the socket and the connection: the stream may have lost a piece.
+            self._lose("could not be read from any longer: the reading was interrupted")
+            raise
+        self._deliver()
+
+    def _deliver(self) -> None:
+        """Tell the waiters what happened; without the lock, for they decode answers and run callbacks."""
+        while True:
+            with self._lock:
+                event = self._connection.next_event()
+                if event is None:
+                    return
+                waiter = self._waiters.pop(event.call_id, None) if isinstance(event, CallEnded) else None
+            if isinstance(event, Lost):
+                self._shut(event.error)
+            elif isinstance(event, CallEnded) and waiter is not None:
+                waiter.ended(event)
+
+    # Sending
+
+    def _flush(self) -> None:
+        """Send what there is; ``_lock`` is held."""
+        while data := self._unsent or self._connection.data_to_send():
+            self._unsent = data
+            try:
+                sent = self.socket.send(data)
+            except (BlockingIOError, InterruptedError):
+                self._io.watch(self, selectors.EVENT_WRITE, True)
+                return
+            except OSError:
+                # The reader will meet the same error, and what the node said last before it.
+                self._unsent = b""
+                self._io.watch(self, selectors.EVENT_WRITE, False)
+                return
+            self._unsent = data[sent:]
+
+    # The end
+
+    def _lose(self, reason: str) -> None:
+        with self._lock:
+            self._connection.lose(reason)
+        self._deliver()
+
+    def _shut(self, error: IrisAdminError) -> None:
+        with self._lock:
+            if self.lost is not None:
+                return
+            self.lost = error
+            waiters = list(self._waiters.values())
+            self._waiters.clear()
+        if not self._io.forked:
+            self._io.remove(self)
+            # Wakes a leader that polls the socket. In a fork it would end the parent's connection.
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        for waiter in waiters:
+            # Each raises its own, for a traceback grows where an error is raised.
+            waiter.ended(copy.copy(error))

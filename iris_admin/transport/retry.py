@@ -1,0 +1,42 @@
+"""The one policy of trying again: for connecting, and for calls that a second run does no harm."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from iris_admin.errors import IrisAdminError
+
+T = TypeVar("T")
+
+ATTEMPTS = 4
+#: Pauses between attempts, in seconds: doubling from the first, never more than the last, with some jitter.
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 1.0
+
+
+def with_retries(attempt: Callable[[], T], deadline: float) -> T:
+    """Run ``attempt`` until it succeeds, fails for good, has failed :data:`ATTEMPTS` times, or the time is over.
+
+    Only errors that say of themselves that they are ``transient`` are answered by another attempt.
+
+    :param deadline: no attempt begins after it, on the clock of :func:`time.monotonic`.
+    """
+    try:
+        return attempt()
+    except IrisAdminError as error:
+        if not error.transient or time.monotonic() + FIRST_PAUSE >= deadline:
+            raise
+    # Imported when something has failed: it takes longer than a whole command that works.
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+    time.sleep(FIRST_PAUSE)
+    return Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, IrisAdminError) and error.transient),
+        stop=lambda state: (
+            stop_after_attempt(ATTEMPTS - 1)(state) or time.monotonic() + state.upcoming_sleep >= deadline
+        ),
+        wait=wait_exponential_jitter(initial=2 * FIRST_PAUSE, max=LONGEST_PAUSE, jitter=FIRST_PAUSE),
+        reraise=True,
+    )(attempt)
