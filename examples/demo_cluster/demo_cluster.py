@@ -405,10 +405,10 @@ class DemoCluster:
 
         :raises DemoError: a message was not stored.
         """
-        # Rows are ordered by a timestamp in milliseconds; one pause each keeps the order visible in the table.
+        # Rows are ordered by a timestamp in milliseconds, so each message gets one of its own.
         expression = (
             f"User = {_erlang_binary(user)}, "
-            "lists:foreach(fun(Msg) -> ok = iris_core:store_offline_durable(User, Msg), timer:sleep(2) end, "
+            "lists:foreach(fun(Msg) -> ok = iris_core:store_offline_durable(User, Msg), timer:sleep(1) end, "
             f"[{', '.join(_erlang_binary(payload) for payload in payloads)}]), "
             "iris_durable_batcher:force_flush()."
         )
@@ -429,6 +429,25 @@ class DemoCluster:
                 core.evaluate("iris_durable_batcher:force_flush().")
         text = self.cores[0].evaluate(expression)
         return [base64.b64decode(encoded) for encoded in re.findall(r'<<"([A-Za-z0-9+/=]*)">>', text)]
+
+    def wait_until_stored(self, user: str | bytes, count: int, timeout: float = 30.0) -> list[bytes]:
+        """Wait until ``offline_msg`` holds at least that many messages for a user, and return them, oldest first.
+
+        :param timeout: seconds.
+        :raises TimeoutError: there are fewer.
+        """
+        expression = (
+            f"User = {_erlang_binary(user)}, "
+            "Wait = fun Wait() -> "
+            "case length(iris_offline_storage:retrieve_lockfree(User, iris_core:get_bucket_count(User))) of "
+            f"Enough when Enough >= {count} -> ok; "
+            "_ -> receive {mnesia_table_event, _} -> Wait() "
+            f"after {int(timeout * 1000)} -> timeout end end end, "
+            "{ok, _} = mnesia:subscribe({table, offline_msg, simple}), Wait()."
+        )
+        if self.cores[0].evaluate(expression, timeout + START_TIMEOUT) != "ok":
+            raise TimeoutError(f"{user!r}: fewer than {count} messages are stored")
+        return self.stored(user)
 
     def _resolve(self, node: DemoNode | str) -> DemoNode:
         return self.node(node) if isinstance(node, str) else node

@@ -123,11 +123,17 @@ presence_backend() ->
 
 prepare_tables() ->
     Seeds = application:get_env(iris_core, join_seeds, []),
-    LiveSeeds = [Seed || Seed <- Seeds, Seed =/= node(), net_adm:ping(Seed) =:= pong],
+    LiveSeeds = [Seed || Seed <- Seeds, Seed =/= node(), has_tables(Seed)],
     case {mnesia:system_info(use_dir), LiveSeeds} of
         {true, _} -> load_tables();
         {false, [Seed | _]} -> copy_tables(Seed);
         {false, []} -> create_tables()
+    end.
+
+has_tables(Node) ->
+    case rpc:call(Node, mnesia, system_info, [tables]) of
+        Tables when is_list(Tables) -> lists:member(offline_msg, Tables);
+        {badrpc, _} -> false
     end.
 
 tables() ->

@@ -83,6 +83,7 @@ init(Shard) ->
     Log = open_log(Shard),
     %% What a crash left in the log goes to Mnesia first. Writing a row twice is harmless in a bag.
     ok = write_rows(logged_rows(Log, start, [])),
+    ok = mnesia:sync_log(),
     ok = disk_log:truncate(Log),
     schedule_flush(),
     {ok, #state{shard = Shard, log = Log}}.
@@ -174,6 +175,8 @@ flush(#state{pending = [], log_is_empty = true} = State) ->
     State;
 flush(#state{pending = Pending} = State) ->
     ok = write_rows(lists:reverse(Pending)),
+    %% Mnesia keeps the last two seconds of its own log in memory; ours must not go before they are on disk.
+    ok = mnesia:sync_log(),
     ok = disk_log:truncate(State#state.log),
     State#state{pending = [],
                 log_is_empty = true,
