@@ -234,7 +234,7 @@ class ErlangNode:
         """
         self.name = name
         self.home = home
-        self.cookie = options.get("cookie") or secrets.token_hex(12)
+        self.cookie = options.get("cookie") or secrets.token_hex(12).upper()
         self.cookie_file = home / ".erlang.cookie"
         self.cookie_file.touch(mode=0o600)
         self.cookie_file.write_text(self.cookie, encoding="ascii")
