@@ -518,7 +518,7 @@ def compile_sources(*, redeliver_exported: bool = False) -> Path:
 
     :param redeliver_exported: whether ``iris_offline_storage`` exports ``redeliver/1``.
     :returns: the directory with the compiled modules and the application files.
-    :raises DemoError: there is no Erlang, or the compiler found something to say.
+    :raises DemoError: there is no Erlang, or it cannot compile them.
     """
     compiler = Path(_executable("erlc")).resolve()
     sources = sorted(SOURCES.glob("*.erl"))
@@ -530,10 +530,9 @@ def compile_sources(*, redeliver_exported: bool = False) -> Path:
     if target.is_dir():
         return target
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        options = ["-Wall", "-Werror", "+warn_missing_spec", "+debug_info"]
         defines = ["-DREDELIVER"] if redeliver_exported else []
         result = subprocess.run(
-            [str(compiler), *options, *defines, "-o", scratch, *map(str, sources)],
+            [str(compiler), "+debug_info", *defines, "-o", scratch, *map(str, sources)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from demo_cluster import (
@@ -22,6 +23,7 @@ from demo_cluster import (
     WebSocketClient,
 )
 from demo_cluster.chat_client import LOGIN_OK
+from demo_cluster.demo_cluster import SOURCES, compile_sources
 
 from tests.support.demo import EXAMPLES, LogIn
 
@@ -49,6 +51,24 @@ def pending_acks(edge: DemoNode, user: str) -> int:
 def deliver(edge: DemoNode, user: str, messages: list[bytes]) -> None:
     terms = ", ".join(quoted(message.decode()) for message in messages)
     connection_of(edge, user, f"[Pid ! {{deliver_msg, Msg}} || Msg <- [{terms}]]")
+
+
+class TestSources:
+    @pytest.mark.parametrize("defines", [[], ["-DREDELIVER"]])
+    def test_compile_without_a_warning(self, tmp_path: Path, defines: list[str]) -> None:
+        sources = sorted(map(str, SOURCES.glob("*.erl")))
+        command = ["erlc", "-Wall", "-Werror", "+warn_missing_spec", *defines, "-o", str(tmp_path), *sources]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+    def test_the_application_files_name_every_module(self) -> None:
+        named = re.findall(r"iris_\w+", "".join(file.read_text() for file in SOURCES.glob("*.app")))
+        assert {file.stem for file in SOURCES.glob("*.erl")} - {"demo_console"} <= set(named)
+
+    def test_are_compiled_once(self) -> None:
+        first, second = compile_sources(), compile_sources()
+        assert first == second
+        assert compile_sources(redeliver_exported=True) != first
 
 
 class TestCluster:
@@ -478,8 +498,8 @@ class TestNodes:
                 assert client.connected
             cluster.suspend_node(core)
 
-    def test_a_named_directory_keeps_the_messages(self, tmp_path: object, user: str) -> None:
-        directory = f"{tmp_path}/cluster"
+    def test_a_named_directory_keeps_the_messages(self, tmp_path: Path, user: str) -> None:
+        directory = tmp_path / "cluster"
         with DemoCluster(edges=0, hidden_edges=0, directory=directory) as cluster:
             cluster.store(user, [b"hello"])
             cookie = cluster.cookie
