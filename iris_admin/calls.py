@@ -21,7 +21,7 @@ def encode_call(module: str, function: str, args: Sequence[Term]) -> bytes:
     :raises EncodeError: an argument is no term, or a name is no atom.
     """
     for name in (module, function):
-        if not isinstance(name, str) or not 0 < len(name) <= MAX_ATOM_CHARACTERS:
+        if not 0 < len(name) <= MAX_ATOM_CHARACTERS:
             raise EncodeError(f"{name!r} cannot name a module or function")
     return encode_term(list(args))
 

@@ -6,13 +6,14 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from iris_admin.calls import Called, encode_call
 from iris_admin.cookie import find_cookie
 from iris_admin.errors import IrisAdminError
 from iris_admin.node_name import NodeName
-from iris_admin.operations.steps import AllOf, Call, Capture, Now, Operation, Pause, Progress, SaveBackup, Step
+from iris_admin.operations.steps import Operation
 from iris_admin.proto.connection import DEFAULT_NET_TICKTIME, CallEnded
 from iris_admin.runner import run
 from iris_admin.terms import Term
@@ -119,6 +120,15 @@ class Node:
         self._closed = True
         if self._link is not None:
             self._link.close()
+
+    def sibling(self, target: NodeName) -> Node:
+        """Join another node of the same cluster, with the same options.
+
+        :raises ConnectError: it cannot be joined.
+        """
+        node = Node(replace(self._dialing, target=target), timeout=self.timeout)
+        node.reconnect()
+        return node
 
     def reconnect(self) -> None:
         """Connect, unless the link stands.
@@ -236,12 +246,9 @@ class Node:
         return called.answer(ended), ended.output
 
     def _run(self, operation: Operation[T]) -> T:
-        return run(operation, self._perform)
+        return run(operation, self._find)
 
-    def _perform(self, step: Step) -> Any:
-        match step:
-            case Call():
-                return self.call(
-                    step.module, step.function, *step.args, timeout=step.timeout, idempotent=step.idempotent
-                )
-        raise NotImplementedError
+    def _find(self, name: str | None) -> Node:
+        if name is None or name == self.name:
+            return self
+        raise ValueError(f"this is {self.name}; a cluster is needed to reach {name}")

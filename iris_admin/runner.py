@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from iris_admin.operations.steps import Operation, Step
+from iris_admin.operations.steps import AllOf, Call, Capture, Now, Operation, Pause, Progress, SaveBackup, Step
+
+if TYPE_CHECKING:
+    from iris_admin.client import Node
 
 T = TypeVar("T")
 
+#: Gives the node that a step names; None is the one that the operation was started on.
+NodeFinder = Callable[[str | None], "Node"]
 
-def run(operation: Operation[T], perform: Callable[[Step], Any]) -> T:
+
+def run(operation: Operation[T], find_node: NodeFinder, on_progress: Callable[[str], None] | None = None) -> T:
     """Drive an operation to its end.
 
-    :param perform: does one step and returns its result.
+    :param find_node: gives the node for a step; it may raise what connecting raises.
+    :param on_progress: told each line that the operation has for the person who waits.
     :returns: what the operation returns.
     """
     try:
         step = next(operation)
         while True:
             try:
-                result = perform(step)
+                result = _perform(step, find_node, on_progress)
             except BaseException as error:
                 # An interrupted operation gets the chance to tidy up, as it would on any error.
                 step = operation.throw(error)
@@ -29,3 +37,56 @@ def run(operation: Operation[T], perform: Callable[[Step], Any]) -> T:
     except StopIteration as stop:
         value: T = stop.value
         return value
+
+
+def _perform(step: Step, find_node: NodeFinder, on_progress: Callable[[str], None] | None) -> Any:
+    match step:
+        case Call():
+            return find_node(step.node).call(
+                step.module, step.function, *step.args, timeout=step.timeout, idempotent=step.idempotent
+            )
+        case Capture(call):
+            return find_node(call.node).capture(
+                call.module, call.function, *call.args, timeout=call.timeout, idempotent=call.idempotent
+            )
+        case AllOf(steps):
+            return _perform_all(steps, find_node)
+        case Pause(seconds):
+            time.sleep(seconds)
+        case Now():
+            return time.time()
+        case SaveBackup(label, terms):
+            from iris_admin.backup import save_backup
+
+            return save_backup(label, terms)
+        case Progress(message):
+            if on_progress is not None:
+                on_progress(message)
+    return None
+
+
+def _perform_all(steps: tuple[Step, ...], find_node: NodeFinder) -> list[Any]:
+    """Have all calls under way at once; an error takes the place of its result."""
+    started: list[Any] = []
+    for step in steps:
+        call = step.call if isinstance(step, Capture) else step
+        if not isinstance(call, Call):
+            raise TypeError(f"only calls can be made at once, not {step!r}")
+        try:
+            started.append(
+                find_node(call.node).submit(
+                    call.module, call.function, *call.args, timeout=call.timeout, capture=isinstance(step, Capture)
+                )
+            )
+        except Exception as error:
+            started.append(error)
+    return [_outcome(item) for item in started]
+
+
+def _outcome(started: Any) -> Any:
+    if isinstance(started, Exception):
+        return started
+    try:
+        return started.result()
+    except Exception as error:
+        return error

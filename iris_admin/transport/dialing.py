@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from iris_admin.cookie import Cookie
 from iris_admin.errors import (
@@ -23,6 +24,9 @@ from iris_admin.proto import epmd
 from iris_admin.proto.connection import DEFAULT_NET_TICKTIME, Connected, Connection, Lost
 
 EPMD_PORT_VARIABLE = "ERL_EPMD_PORT"
+
+#: As :func:`socket.getaddrinfo` gives it and :meth:`socket.socket.connect` takes it.
+SocketAddress: TypeAlias = Any
 
 _RECEIVE_SIZE = 64 << 10
 #: EPMD's replies are lists of a host's nodes; none comes near.
@@ -212,12 +216,12 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
     raise AssertionError("getaddrinfo gives at least one address")
 
 
-def resolve(host: str, port: int, deadline: float) -> list[tuple[socket.AddressFamily, tuple[str | int, ...]]]:
+def resolve(host: str, port: int, deadline: float) -> list[tuple[socket.AddressFamily, SocketAddress]]:
     """The addresses of a host, each with its family, within the time that is left.
 
     :raises HostNotFound: there is none, or the resolver does not answer in time.
     """
-    results: list[tuple[socket.AddressFamily, tuple[str | int, ...]]] = []
+    results: list[tuple[socket.AddressFamily, SocketAddress]] = []
     errors: list[str] = []
 
     def look_up() -> None:

@@ -1,0 +1,168 @@
+"""The blocking facade for a whole cluster: several nodes, found from one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from iris_admin.client import Node, connect
+from iris_admin.errors import ConfigError, IrisAdminError, NodeNotFound
+from iris_admin.node_name import NodeName
+from iris_admin.operations.steps import Operation
+from iris_admin.runner import run
+from iris_admin.terms import Atom, Term
+
+T = TypeVar("T")
+
+#: Connecting waits for the network, not for the processor.
+_CONNECTORS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class PerNode(Mapping[str, Any]):
+    """The outcome of one call on several nodes: node name to what it returned, or to the error in its place."""
+
+    outcomes: dict[str, Any]
+
+    def __getitem__(self, node: str) -> Any:
+        return self.outcomes[node]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.outcomes)
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    @property
+    def values_by_node(self) -> dict[str, Any]:
+        """Of the nodes that answered."""
+        return {node: outcome for node, outcome in self.outcomes.items() if not isinstance(outcome, IrisAdminError)}
+
+    @property
+    def errors_by_node(self) -> dict[str, IrisAdminError]:
+        """Of the nodes that did not."""
+        return {node: outcome for node, outcome in self.outcomes.items() if isinstance(outcome, IrisAdminError)}
+
+
+def connect_cluster(seed: str, *, on_progress: Callable[[str], None] | None = None, **options: Any) -> Cluster:
+    """Join all nodes of a cluster, given one.
+
+    The others are those that the seed is connected to, hidden ones included. One that cannot be joined is no
+    error here: it is in :attr:`Cluster.unreachable`, and every call shows it.
+
+    :param seed: a node, as for :func:`iris_admin.client.connect`.
+    :param on_progress: told a line now and then by operations that take long.
+    :param options: as for :func:`iris_admin.client.connect`; they serve for every node.
+    :raises ConnectError: the seed cannot be joined.
+    """
+    first = connect(seed, **options)
+    try:
+        return Cluster(first, on_progress=on_progress)
+    except BaseException:
+        first.close()
+        raise
+
+
+class Cluster:
+    """Nodes of one cluster. Made by :func:`connect_cluster`; a context manager."""
+
+    def __init__(self, seed: Node, *, on_progress: Callable[[str], None] | None = None) -> None:
+        self._seed = seed
+        self._on_progress = on_progress
+        self._nodes: dict[str, Node] = {seed.name: seed}
+        #: Nodes of the cluster that could not be joined, with the reason.
+        self.unreachable: dict[str, IrisAdminError] = {}
+        #: Names that the seed is connected to but no EPMD knows: other administrators and remote shells.
+        self.guests: tuple[str, ...] = ()
+        self._lock = threading.Lock()
+        self.refresh()
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Cluster of {len(self.nodes)}: {', '.join(self.nodes)}>"
+
+    @property
+    def seed(self) -> Node:
+        """The node that the others were found from."""
+        return self._seed
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names of all nodes, the unreachable ones included, in order."""
+        return tuple(sorted({*self._nodes, *self.unreachable}))
+
+    def node(self, name: str | None = None) -> Node:
+        """One node of the cluster; the seed without a name.
+
+        :raises ConnectError: it could not be joined.
+        :raises ConfigError: there is no such node.
+        """
+        if name is None:
+            return self._seed
+        if name in self._nodes:
+            return self._nodes[name]
+        if name in self.unreachable:
+            raise self.unreachable[name]
+        raise ConfigError(f"{name} is no node of this cluster", node=name, hint=f"Its nodes: {', '.join(self.nodes)}")
+
+    def refresh(self) -> None:
+        """Look for the cluster's nodes again, and join those that are not joined yet."""
+        connected = self._seed.call("erlang", "nodes", Atom("connected"), idempotent=True)
+        ours = self._seed.our_name
+        wanted = [str(name) for name in connected if name != ours and name not in self._nodes]
+        guests, unreachable = [], {}
+        if wanted:
+            with ThreadPoolExecutor(min(_CONNECTORS, len(wanted))) as pool:
+                for name, joined in zip(wanted, pool.map(self._join, wanted), strict=True):
+                    if isinstance(joined, Node):
+                        self._nodes[name] = joined
+                    elif isinstance(joined, NodeNotFound):
+                        guests.append(name)
+                    else:
+                        unreachable[name] = joined
+        with self._lock:
+            self.guests, self.unreachable = tuple(guests), unreachable
+
+    def close(self) -> None:
+        """Leave every node."""
+        for node in self._nodes.values():
+            node.close()
+
+    def call(
+        self, module: str, function: str, *args: Term, timeout: float | None = None, nodes: tuple[str, ...] | None = None
+    ) -> PerNode:
+        """Call a function on every node at once.
+
+        :param nodes: on these only.
+        :returns: for each node what it returned, or the error in its place; one node's failure is no other's.
+        """
+        started: dict[str, Any] = {}
+        for name in self.nodes if nodes is None else nodes:
+            try:
+                started[name] = self.node(name).submit(module, function, *args, timeout=timeout)
+            except IrisAdminError as error:
+                started[name] = error
+        outcomes = {}
+        for name, future in started.items():
+            try:
+                outcomes[name] = future if isinstance(future, IrisAdminError) else future.result()
+            except IrisAdminError as error:
+                outcomes[name] = error
+        return PerNode(outcomes)
+
+    def _join(self, name: str) -> Node | IrisAdminError:
+        try:
+            return self._seed.sibling(NodeName.parse(name))
+        except IrisAdminError as error:
+            return error
+
+    def _run(self, operation: Operation[T]) -> T:
+        return run(operation, self.node, self._on_progress)
