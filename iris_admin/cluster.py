@@ -71,7 +71,7 @@ class Cluster:
 
     def __init__(self, seed: Node, *, on_progress: Callable[[str], None] | None = None) -> None:
         self._seed = seed
-        self._on_progress = on_progress
+        self.on_progress = on_progress
         self._nodes: dict[str, Node] = {seed.name: seed}
         #: Nodes of the cluster that could not be joined, with the reason.
         self.unreachable: dict[str, IrisAdminError] = {}
@@ -165,4 +165,4 @@ class Cluster:
             return error
 
     def _run(self, operation: Operation[T]) -> T:
-        return run(operation, self.node, self._on_progress)
+        return run(operation, self.node, self.on_progress)

@@ -28,7 +28,7 @@ def run(operation: Operation[T], find_node: NodeFinder, on_progress: Callable[[s
         step = next(operation)
         while True:
             try:
-                result = _perform(step, find_node, on_progress)
+                result = perform(step, find_node, on_progress)
             except BaseException as error:
                 # An interrupted operation gets the chance to tidy up, as it would on any error.
                 step = operation.throw(error)
@@ -39,7 +39,8 @@ def run(operation: Operation[T], find_node: NodeFinder, on_progress: Callable[[s
         return value
 
 
-def _perform(step: Step, find_node: NodeFinder, on_progress: Callable[[str], None] | None) -> Any:
+def perform(step: Step, find_node: NodeFinder, on_progress: Callable[[str], None] | None) -> Any:
+    """Do one step; see :mod:`iris_admin.operations.steps` for what each gives."""
     match step:
         case Call():
             return find_node(step.node).call(

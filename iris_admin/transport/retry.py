@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from iris_admin.errors import IrisAdminError
 
@@ -29,14 +29,20 @@ def with_retries(attempt: Callable[[], T], deadline: float) -> T:
         if not error.transient or time.monotonic() + FIRST_PAUSE >= deadline:
             raise
     # Imported when something has failed: it takes longer than a whole command that works.
-    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+    from tenacity import Retrying
 
     time.sleep(FIRST_PAUSE)
-    return Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, IrisAdminError) and error.transient),
-        stop=lambda state: (
-            stop_after_attempt(ATTEMPTS - 1)(state) or time.monotonic() + state.upcoming_sleep >= deadline
-        ),
-        wait=wait_exponential_jitter(initial=2 * FIRST_PAUSE, max=LONGEST_PAUSE, jitter=FIRST_PAUSE),
-        reraise=True,
-    )(attempt)
+    return Retrying(**retry_policy(deadline))(attempt)
+
+
+def retry_policy(deadline: float) -> dict[str, Any]:
+    """The policy for the attempts behind the first, as arguments for tenacity's ``Retrying`` or its async twin."""
+    from tenacity import retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+    enough = stop_after_attempt(ATTEMPTS - 1)
+    return {
+        "retry": retry_if_exception(lambda error: isinstance(error, IrisAdminError) and error.transient),
+        "stop": lambda state: enough(state) or time.monotonic() + state.upcoming_sleep >= deadline,
+        "wait": wait_exponential_jitter(initial=2 * FIRST_PAUSE, max=LONGEST_PAUSE, jitter=FIRST_PAUSE),
+        "reraise": True,
+    }

@@ -1,0 +1,229 @@
+"""The awaiting facade: :mod:`iris_admin.client` and :mod:`iris_admin.cluster`, awaited.
+
+The connections live in the same I/O thread, not on the event loop: a loop that is busy for longer than the
+cluster's ``net_ticktime`` would be dropped, for nobody would answer the ticks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from iris_admin import client, cluster
+from iris_admin.cluster import PerNode
+from iris_admin.errors import IrisAdminError
+from iris_admin.operations.steps import AllOf, Call, Capture, Operation, Pause, Step
+from iris_admin.runner import perform
+from iris_admin.terms import Term
+from iris_admin.transport.retry import retry_policy
+
+T = TypeVar("T")
+
+
+async def connect(node: str, **options: Any) -> Node:
+    """Join a node's cluster as a hidden node; see :func:`iris_admin.client.connect`."""
+    return Node(await asyncio.to_thread(client.connect, node, **options))
+
+
+async def connect_cluster(
+    seed: str, *, on_progress: Callable[[str], None] | None = None, **options: Any
+) -> Cluster:
+    """Join all nodes of a cluster, given one; see :func:`iris_admin.cluster.connect_cluster`."""
+    return Cluster(await asyncio.to_thread(cluster.connect_cluster, seed, on_progress=on_progress, **options))
+
+
+class Node:
+    """A node that we are connected to; what :class:`iris_admin.client.Node` does, awaited."""
+
+    def __init__(self, node: client.Node) -> None:
+        self._node = node
+
+    async def __aenter__(self) -> Node:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._node)
+
+    @property
+    def name(self) -> str:
+        """The node's full name."""
+        return self._node.name
+
+    @property
+    def our_name(self) -> str | None:
+        """The full name under which the node knows us, while connected."""
+        return self._node.our_name
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the link stands, as far as is known."""
+        return self._node.is_connected
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self._node.close()
+
+    async def reconnect(self) -> None:
+        """Connect, unless the link stands."""
+        if not self._node.is_connected:
+            await asyncio.to_thread(self._node.reconnect)
+
+    async def call(
+        self, module: str, function: str, *args: Term, timeout: float | None = None, idempotent: bool = False
+    ) -> Term:
+        """Call a function; see :meth:`iris_admin.client.Node.call`. Cancelling kills the remote process."""
+        return await self._call(Call(module, function, args, timeout=timeout, idempotent=idempotent), capture=False)
+
+    async def capture(
+        self, module: str, function: str, *args: Term, timeout: float | None = None, idempotent: bool = False
+    ) -> tuple[Term, str]:
+        """Call a function that prints; see :meth:`iris_admin.client.Node.capture`."""
+        value, output = await self._call(
+            Call(module, function, args, timeout=timeout, idempotent=idempotent), capture=True
+        )
+        return value, output
+
+    async def eval(
+        self, text: str, bindings: Mapping[str, Term] | None = None, *, timeout: float | None = None
+    ) -> Term:
+        """Evaluate Erlang expressions; see :meth:`iris_admin.client.Node.eval`."""
+        from iris_admin.operations.evaluate import evaluate
+
+        return await self._run(evaluate(text, bindings, timeout=timeout))
+
+    async def ping(self) -> float:
+        """Ask the node for its name; the time that took, in seconds."""
+        start = time.perf_counter()
+        await self.call("erlang", "node", idempotent=True)
+        return time.perf_counter() - start
+
+    async def _call(self, call: Call, *, capture: bool) -> Any:
+        async def attempt() -> Any:
+            await self.reconnect()
+            return await asyncio.wrap_future(
+                self._node.submit(call.module, call.function, *call.args, timeout=call.timeout, capture=capture)
+            )
+
+        if not call.idempotent:
+            return await attempt()
+        try:
+            return await attempt()
+        except IrisAdminError as error:
+            if not error.transient:
+                raise
+        from tenacity import AsyncRetrying
+
+        seconds = self._node.timeout if call.timeout is None else call.timeout
+        return await AsyncRetrying(**retry_policy(time.monotonic() + seconds))(attempt)
+
+    async def _run(self, operation: Operation[T]) -> T:
+        return await _run(operation, lambda _: self, None)
+
+
+class Cluster:
+    """Nodes of one cluster; what :class:`iris_admin.cluster.Cluster` does, awaited."""
+
+    def __init__(self, joined: cluster.Cluster) -> None:
+        self._cluster = joined
+
+    async def __aenter__(self) -> Cluster:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._cluster)
+
+    @property
+    def seed(self) -> Node:
+        """The node that the others were found from."""
+        return Node(self._cluster.seed)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names of all nodes, the unreachable ones included, in order."""
+        return self._cluster.nodes
+
+    @property
+    def unreachable(self) -> dict[str, IrisAdminError]:
+        """Nodes of the cluster that could not be joined, with the reason."""
+        return self._cluster.unreachable
+
+    @property
+    def guests(self) -> tuple[str, ...]:
+        """Names that are connected but that no EPMD knows: other administrators and remote shells."""
+        return self._cluster.guests
+
+    def node(self, name: str | None = None) -> Node:
+        """One node of the cluster; the seed without a name."""
+        return Node(self._cluster.node(name))
+
+    def close(self) -> None:
+        """Leave every node."""
+        self._cluster.close()
+
+    async def refresh(self) -> None:
+        """Look for the cluster's nodes again, and join those that are not joined yet."""
+        await asyncio.to_thread(self._cluster.refresh)
+
+    async def call(
+        self, module: str, function: str, *args: Term, timeout: float | None = None, nodes: tuple[str, ...] | None = None
+    ) -> PerNode:
+        """Call a function on every node at once; see :meth:`iris_admin.cluster.Cluster.call`."""
+        names = self.nodes if nodes is None else nodes
+        calls = tuple(Call(module, function, args, node=name, timeout=timeout) for name in names)
+        outcomes = await _perform(AllOf(calls), self.node, None)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, IrisAdminError):
+                raise outcome
+        return PerNode(dict(zip(names, outcomes, strict=True)))
+
+    async def _run(self, operation: Operation[T]) -> T:
+        return await _run(operation, self.node, self._cluster.on_progress)
+
+
+async def _run(
+    operation: Operation[T], find_node: Callable[[str | None], Node], on_progress: Callable[[str], None] | None
+) -> T:
+    """The twin of :func:`iris_admin.runner.run`."""
+    try:
+        step = next(operation)
+        while True:
+            try:
+                result = await _perform(step, find_node, on_progress)
+            except BaseException as error:
+                step = operation.throw(error)
+            else:
+                step = operation.send(result)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+
+
+async def _perform(
+    step: Step, find_node: Callable[[str | None], Node], on_progress: Callable[[str], None] | None
+) -> Any:
+    match step:
+        case Call():
+            return await find_node(step.node)._call(step, capture=False)
+        case Capture(call):
+            return await find_node(call.node)._call(call, capture=True)
+        case AllOf(steps):
+            return await asyncio.gather(
+                *(_perform(each, find_node, on_progress) for each in steps), return_exceptions=True
+            )
+        case Pause(seconds):
+            await asyncio.sleep(seconds)
+            return None
+    # The others ask nothing of a node, and may write a file.
+    return await asyncio.to_thread(perform, step, _no_node, on_progress)
+
+
+def _no_node(name: str | None) -> client.Node:
+    raise AssertionError("only calls need a node")
