@@ -333,7 +333,7 @@ class DemoCluster:
                 node._start_application()
             if self.edges:
                 with ThreadPoolExecutor(len(self.edges)) as pool:
-                    list(pool.map(DemoNode._start_application, self.edges))
+                    list(pool.map(lambda edge: edge._start_application(), self.edges))
             for node in self.nodes:
                 node._keep_ports()
         except BaseException:

@@ -53,6 +53,14 @@ def deliver(edge: DemoNode, user: str, messages: list[bytes]) -> None:
     connection_of(edge, user, f"[Pid ! {{deliver_msg, Msg}} || Msg <- [{terms}]]")
 
 
+def wait_until_listening(edge: DemoNode) -> None:
+    """Wait until an edge whose listener has crashed accepts clients again."""
+    edge.evaluate(
+        f"Wait = fun Wait() -> case gen_tcp:connect({{127, 0, 0, 1}}, {edge.port}, []) of "
+        "{ok, Socket} -> gen_tcp:close(Socket); {error, _} -> timer:sleep(5), Wait() end end, Wait()."
+    )
+
+
 class TestSources:
     @pytest.mark.parametrize("defines", [[], ["-DREDELIVER"]])
     def test_compile_without_a_warning(self, tmp_path: Path, defines: list[str]) -> None:
@@ -273,6 +281,7 @@ class TestLogIn:
             ChatClient("127.0.0.1", edge.port, user).login().wait_for(12001)
         assert demo_cluster.stored(user) == []
         # The edge opens the same port again.
+        wait_until_listening(edge)
         log_in(edge, user)
 
     def test_an_absent_user_is_not_found_the_hard_way(self, demo_cluster: DemoCluster) -> None:
@@ -317,6 +326,19 @@ class TestDelivery:
             log_in(edge, f"{user}-sender").send(f"{user}-absent", edge.name.encode())
         stored = demo_cluster.wait_until_stored(f"{user}-absent", 2)
         assert sorted(stored) == [edge.name.encode() for edge in demo_cluster.edges]
+
+    def test_the_breaker_of_a_hidden_edge_reports_the_edge_itself(
+        self, demo_cluster: DemoCluster, log_in: LogIn, user: str
+    ) -> None:
+        visible, hidden = demo_cluster.edges
+        for edge in (visible, hidden):
+            log_in(edge, f"{user}-sender").send(f"{user}-absent", b"hello")
+        demo_cluster.wait_until_stored(f"{user}-absent", 2)
+        core = demo_cluster.seed
+        assert visible.evaluate("maps:keys(iris_circuit_breaker:get_all_status()).") == f"[{core}]"
+        assert hidden.evaluate("lists:sort(maps:keys(iris_circuit_breaker:get_all_status())).") == (
+            f"[{core},{hidden.name}]"
+        )
 
     def test_presence_that_has_expired_sends_messages_to_the_store(
         self, demo_cluster_with: ClusterWith, log_in: LogIn, user: str
@@ -386,6 +408,7 @@ class TestDelivery:
         with pytest.raises(ConnectionEnded):
             bystander.send(victim.user, b"hello")
         assert elsewhere.connected
+        wait_until_listening(edge)
         log_in(edge, victim.user)
 
 

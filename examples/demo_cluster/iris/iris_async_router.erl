@@ -90,11 +90,12 @@ local_connection(User) ->
             none
     end.
 
-%% As in the real system, an edge that sees no process group (a hidden one) asks every node that it is
-%% connected to, whatever it is; what cannot answer counts as not knowing the user.
+%% As in the real system, an edge that sees no process group (a hidden one) asks itself and every node that
+%% it is connected to, whatever it is; what cannot answer counts as not knowing the user. So the circuit
+%% breaker of a healthy hidden edge reports that edge itself as failing.
 route_remotely(User, Msg) ->
     Nodes = case iris_core_registry:get_registered_cores() of
-                [] -> nodes(connected);
+                [] -> [node() | nodes(connected)];
                 Cores -> Cores
             end,
     case find_connection(Nodes, User) of

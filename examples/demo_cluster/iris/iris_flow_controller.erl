@@ -1,5 +1,8 @@
 %% How much pressure this core is under: level 1 (normal), 2 (slow), 3 (shed load), 4 (critical).
-%% This demo measures memory and admits everything; it sheds nothing.
+%% This demo admits everything; it sheds nothing.
+%%
+%% The share of the processor is only known while somebody has switched scheduler_wall_time on. So whoever
+%% does that on a live node may push the level up.
 -module(iris_flow_controller).
 -behaviour(gen_server).
 
@@ -14,7 +17,7 @@ start_link() ->
 
 -spec get_level() -> 1..4.
 get_level() ->
-    level(memory_fraction()).
+    level(memory_fraction(), cpu_fraction()).
 
 %% The two figures named percent are fractions of 1, as in the real system.
 -spec get_stats() -> map().
@@ -28,9 +31,10 @@ init([]) ->
 -spec handle_call(term(), gen_server:from(), nostate) -> {reply, term(), nostate}.
 handle_call(get_stats, _From, State) ->
     Memory = memory_fraction(),
-    {reply, #{level => level_name(level(Memory)),
+    Cpu = cpu_fraction(),
+    {reply, #{level => level_name(level(Memory, Cpu)),
               memory_percent => Memory,
-              cpu_percent => 0.0,
+              cpu_percent => Cpu,
               cascade_detected => false,
               admitted => 0,
               rejected => 0,
@@ -48,10 +52,19 @@ handle_cast(_Message, State) ->
 memory_fraction() ->
     erlang:memory(total) / application:get_env(iris_core, max_memory_bytes, ?DEFAULT_MEMORY_LIMIT).
 
-level(Memory) when Memory > 0.95 -> 4;
-level(Memory) when Memory > 0.85 -> 3;
-level(Memory) when Memory > 0.70 -> 2;
-level(_Memory) -> 1.
+cpu_fraction() ->
+    case erlang:statistics(scheduler_wall_time) of
+        undefined ->
+            0.0;
+        Schedulers ->
+            Active = lists:sum([Time || {_, Time, _} <- Schedulers]),
+            Active / max(1, lists:sum([Time || {_, _, Time} <- Schedulers]))
+    end.
+
+level(Memory, Cpu) when Memory > 0.95; Cpu > 0.90 -> 4;
+level(Memory, Cpu) when Memory > 0.85; Cpu > 0.70 -> 3;
+level(Memory, _Cpu) when Memory > 0.70 -> 2;
+level(_Memory, _Cpu) -> 1.
 
 level_name(1) -> normal;
 level_name(2) -> slow;

@@ -1,4 +1,4 @@
-%% Who is online where, in the ETS table presence_local: {User, Node, Pid, RegisteredMs, HeartbeatMs}.
+%% Who is online where, in the ETS table presence_local; its rows are {User, #presence_entry{}}.
 %%
 %% Entries expire 30 s after their last heartbeat, and no edge sends one. So a user who has been
 %% connected for longer looks offline to everybody but their own edge.
@@ -12,6 +12,12 @@
 -define(TABLE, presence_local).
 -define(CLEANUP_MS, 5000).
 
+-record(presence_entry, {user :: binary(),
+                         node :: node(),
+                         pid :: pid(),
+                         timestamp :: integer(),
+                         last_heartbeat :: integer()}).
+
 -type place() :: {ok, node(), pid()}.
 
 -spec start_link() -> {ok, pid()} | {error, term()}.
@@ -21,7 +27,8 @@ start_link() ->
 -spec register(binary(), node(), pid()) -> ok.
 register(User, Node, Pid) ->
     Now = now_ms(),
-    true = ets:insert(?TABLE, {User, Node, Pid, Now, Now}),
+    Entry = #presence_entry{user = User, node = Node, pid = Pid, timestamp = Now, last_heartbeat = Now},
+    true = ets:insert(?TABLE, {User, Entry}),
     gen_server:cast(?MODULE, {count, registers, 1}).
 
 -spec unregister(binary()) -> ok.
@@ -31,9 +38,12 @@ unregister(User) ->
 
 -spec heartbeat(binary()) -> ok | {error, not_found}.
 heartbeat(User) ->
-    case ets:update_element(?TABLE, User, {5, now_ms()}) of
-        true -> ok;
-        false -> {error, not_found}
+    case ets:lookup(?TABLE, User) of
+        [{User, Entry}] ->
+            true = ets:insert(?TABLE, {User, Entry#presence_entry{last_heartbeat = now_ms()}}),
+            ok;
+        [] ->
+            {error, not_found}
     end.
 
 %% A user who is not registered on this node is asked for at the owner of the user's shard. That
@@ -51,7 +61,7 @@ lookup_local(User) ->
     case ets:lookup(?TABLE, User) of
         [] ->
             {error, not_found};
-        [{User, Node, Pid, _, Heartbeat}] ->
+        [{User, #presence_entry{node = Node, pid = Pid, last_heartbeat = Heartbeat}}] ->
             case now_ms() - Heartbeat > expiry_ms() of
                 false ->
                     {ok, Node, Pid};
@@ -63,7 +73,7 @@ lookup_local(User) ->
 
 -spec get_all_local() -> [{binary(), node(), pid()}].
 get_all_local() ->
-    ets:select(?TABLE, [{{'$1', '$2', '$3', '_', '_'}, [], [{{'$1', '$2', '$3'}}]}]).
+    [{User, Entry#presence_entry.node, Entry#presence_entry.pid} || {User, Entry} <- ets:tab2list(?TABLE)].
 
 -spec get_stats() -> #{atom() => non_neg_integer()}.
 get_stats() ->
@@ -91,8 +101,9 @@ handle_cast(_Message, Stats) ->
 handle_info(cleanup, Stats) ->
     schedule_cleanup(),
     Oldest = now_ms() - expiry_ms(),
-    Expired = ets:select_delete(?TABLE, [{{'_', '_', '_', '_', '$1'}, [{'<', '$1', Oldest}], [true]}]),
-    {noreply, count(expirations, Expired, Stats)};
+    Expired = [User || {User, #presence_entry{last_heartbeat = Heartbeat}} <- ets:tab2list(?TABLE), Heartbeat < Oldest],
+    lists:foreach(fun(User) -> ets:delete(?TABLE, User) end, Expired),
+    {noreply, count(expirations, length(Expired), Stats)};
 handle_info(_Info, Stats) ->
     {noreply, Stats}.
 
