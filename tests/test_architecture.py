@@ -22,7 +22,7 @@ LAYERS = (
     ("proto", "syntax", "remote", "node_name", "cookie"),
     ("operations",),
     ("transport",),
-    ("runner", "calls", "futures", "client", "aio", "cluster"),
+    ("backup", "runner", "calls", "futures", "client", "aio", "cluster"),
     ("__init__",),
     ("cli", "__main__"),
 )
@@ -128,11 +128,13 @@ MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 def resolve(target: str) -> str:
     """The module of ours that an import of ``target``, a module or a name in one, loads."""
-    while target not in MODULES:
-        target = target.rpartition(".")[0]
-        if target == "iris_admin":
+    name = target
+    while name not in MODULES:
+        name = name.rpartition(".")[0]
+        if name == "iris_admin":
+            assert target.count(".") == 1, f"there is no module for {target}"
             return "iris_admin.__init__"
-    return target
+    return name
 
 
 def our_imports(module: str) -> list[tuple[str, Import]]:
