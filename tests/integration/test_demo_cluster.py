@@ -332,7 +332,7 @@ class TestDelivery:
     ) -> None:
         visible, hidden = demo_cluster.edges
         for edge in (visible, hidden):
-            log_in(edge, f"{user}-sender").send(f"{user}-absent", b"hello")
+            log_in(edge, f"{user}-sender").send(f"{user}-absent", edge.name.encode())
         demo_cluster.wait_until_stored(f"{user}-absent", 2)
         core = demo_cluster.seed
         assert visible.evaluate("maps:keys(iris_circuit_breaker:get_all_status()).") == f"[{core}]"
