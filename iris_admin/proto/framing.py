@@ -95,6 +95,8 @@ class FragmentAssembler:
             pieces: list[bytes] = []
             if sequence in self._incomplete:
                 raise ProtocolError(f"message {sequence} begins twice")
+            if fragment < 1:
+                raise ProtocolError(f"message {sequence} begins with fragment 0, where they end with 1")
         else:
             expected, pieces = self._incomplete.pop(sequence, (0, []))
             if fragment != expected or fragment < 1:
