@@ -1,0 +1,199 @@
+"""Frames and fragments, cut in every way."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iris_admin.errors import ProtocolError
+from iris_admin.proto import framing
+from iris_admin.proto.framing import FragmentAssembler, FrameReader, fragment_frames, whole_frame
+
+
+def frame(body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + body
+
+
+def fragments(sequence: int, message: bytes, cuts: list[int], control: bytes = b"") -> list[bytes]:
+    """The bodies of a message's fragments, cut at these places, and with the control tuple whole in the first."""
+    places = [0, *sorted(cuts), len(message)]
+    pieces = [message[start:end] for start, end in pairwise(places)]
+    bodies = []
+    for index, piece in enumerate(pieces):
+        kind, head = (b"E", b"\0" + control) if index == 0 else (b"F", b"")
+        bodies.append(b"\x83" + kind + struct.pack(">QQ", sequence, len(pieces) - index) + head + piece)
+    return bodies
+
+
+def assembled(bodies: list[bytes]) -> list[bytes]:
+    """Whole messages, in the order in which they were completed."""
+    assembler = FragmentAssembler()
+    results = [assembler.receive_frame(body) for body in bodies]
+    return [result[0][result[1] :] for result in results if result is not None]
+
+
+class TestFrameReader:
+    def test_ticks_and_bodies(self) -> None:
+        reader = FrameReader()
+        assert reader.receive_data(framing.TICK + frame(b"one") + framing.TICK + frame(b"two")) == [
+            b"",
+            b"one",
+            b"",
+            b"two",
+        ]
+        assert reader.receive_data(b"") == []
+
+    def test_a_frame_in_pieces(self) -> None:
+        reader = FrameReader()
+        assert reader.receive_data(b"\0\0") == []
+        assert reader.receive_data(b"\0\5he") == []
+        assert reader.receive_data(b"llo\0\0\0") == [b"hello"]
+        assert reader.receive_data(b"\0") == [b""]
+
+    @given(st.lists(st.binary(max_size=300), max_size=8), st.lists(st.integers(0, 2500), max_size=12))
+    def test_any_cut_gives_the_same_frames(self, bodies: list[bytes], cuts: list[int]) -> None:
+        stream = b"".join(frame(body) for body in bodies)
+        reader = FrameReader()
+        found = []
+        places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+        for start, end in pairwise(places):
+            found += reader.receive_data(stream[start:end])
+        assert found == bodies
+
+    @given(st.lists(st.binary(max_size=20), max_size=6))
+    def test_byte_by_byte(self, bodies: list[bytes]) -> None:
+        reader = FrameReader()
+        found = []
+        for byte in b"".join(frame(body) for body in bodies):
+            found += reader.receive_data(bytes((byte,)))
+        assert found == bodies
+
+    def test_a_frame_of_the_greatest_size_is_waited_for(self) -> None:
+        assert FrameReader().receive_data(framing.MAX_FRAME.to_bytes(4, "big") + b"x") == []
+
+    @pytest.mark.parametrize("length", [framing.MAX_FRAME + 1, 0xFFFFFFFF])
+    def test_oversize(self, length: int) -> None:
+        reader = FrameReader()
+        assert reader.receive_data(length.to_bytes(4, "big")[:3]) == []
+        with pytest.raises(ProtocolError, match=str(length)):
+            reader.receive_data(length.to_bytes(4, "big")[3:])
+
+    def test_a_long_frame_that_trickles_in_is_joined_once(self) -> None:
+        # In quadratic time this would take minutes.
+        reader = FrameReader()
+        body = bytes(4 << 20)
+        assert reader.receive_data(len(body).to_bytes(4, "big")) == []
+        for start in range(0, len(body) - 256, 256):
+            assert reader.receive_data(body[start : start + 256]) == []
+        assert reader.receive_data(body[-256:]) == [body]
+
+
+class TestFragmentAssembler:
+    def test_whole_message(self) -> None:
+        assert FragmentAssembler().receive_frame(b"\x83D\0control") == (b"\x83D\0control", 3)
+
+    def test_one_fragment(self) -> None:
+        assert assembled(fragments(1, b"control and message", [])) == [b"control and message"]
+
+    @given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=9), st.integers(0, 2**64 - 1))
+    def test_fragments_of_any_size(self, message: bytes, cuts: list[int], sequence: int) -> None:
+        # Without EXIT_PAYLOAD a control tuple itself may be cut, so the cuts are at any place.
+        assert assembled(fragments(sequence, message, [min(cut, len(message)) for cut in cuts])) == [message]
+
+    @given(st.data())
+    def test_interleaved_messages(self, data: st.DataObject) -> None:
+        messages = data.draw(st.lists(st.binary(min_size=4, max_size=60), min_size=2, max_size=5))
+        queues = [fragments(sequence, message, [1, 2, 3]) for sequence, message in enumerate(messages)]
+        bodies = []
+        completed = []
+        while any(queues):
+            index = data.draw(st.sampled_from([index for index, queue in enumerate(queues) if queue]))
+            bodies.append(queues[index].pop(0))
+            if not queues[index]:
+                completed.append(messages[index])
+        assert assembled(bodies) == completed
+
+    def test_whole_messages_pass_between_fragments(self) -> None:
+        first, *others = fragments(7, b"a long one", [4, 8])
+        assert assembled([first, b"\x83D\0short", others[0], b"\x83D\0too", others[1]]) == [
+            b"short",
+            b"too",
+            b"a long one",
+        ]
+
+    def test_a_sequence_number_serves_again(self) -> None:
+        assert assembled(fragments(7, b"first", [2]) + fragments(7, b"second", [2])) == [b"first", b"second"]
+
+    @pytest.mark.parametrize(
+        "order",
+        [[1], [0, 2], [0, 1, 1], [0, 0], [0, 1, 2, 2], [2, 1, 0]],
+        ids=["no-first", "gap", "twice", "begins-twice", "after-the-last", "backwards"],
+    )
+    def test_wrong_order(self, order: list[int]) -> None:
+        bodies = fragments(7, b"abc", [1, 2])
+        with pytest.raises(ProtocolError):
+            assembled([bodies[index] for index in order])
+
+    @pytest.mark.parametrize("kind", [b"E", b"F"])
+    def test_fragment_zero_does_not_exist(self, kind: bytes) -> None:
+        with pytest.raises(ProtocolError):
+            assembled([b"\x83" + kind + struct.pack(">QQ", 1, 0) + b"\0x"])
+
+    def test_atoms_of_a_cache_that_was_not_negotiated(self) -> None:
+        with pytest.raises(ProtocolError, match="atom cache"):
+            assembled([b"\x83E" + struct.pack(">QQ", 1, 1) + b"\2abc"])
+        with pytest.raises(ProtocolError):
+            assembled([b"\x83D\2abc"])
+
+    @pytest.mark.parametrize(
+        "body", [b"\x83", b"p\x83h\0", b"\x83D", b"\x83Z", b"\x83E", b"\x83F" + bytes(15), b"GET / HTTP/1.1\r\n\r\n"]
+    )
+    def test_no_message(self, body: bytes) -> None:
+        with pytest.raises(ProtocolError):
+            assembled([body])
+
+    def test_what_is_held_of_incomplete_messages_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(framing, "MAX_MESSAGE", 1000)
+        assembler = FragmentAssembler()
+        for sequence in range(10):
+            # A message that is complete counts no longer.
+            for body in fragments(sequence, bytes(900), [450]):
+                assembler.receive_frame(body)
+        with pytest.raises(ProtocolError, match="more than 1000 bytes"):
+            for sequence in range(100, 110):
+                assembler.receive_frame(fragments(sequence, bytes(400), [200])[0])
+
+    @given(st.sampled_from([b"", b"\x83", b"\x83D\0", b"\x83E", b"\x83F"]), st.binary(max_size=40))
+    def test_any_bytes(self, beginning: bytes, rest: bytes) -> None:
+        try:
+            result = FragmentAssembler().receive_frame(beginning + rest)
+        except ProtocolError:
+            return
+        assert result is None or 0 <= result[1] <= len(result[0])
+
+
+class TestSending:
+    def test_whole_frame(self) -> None:
+        assert whole_frame(b"control", b"message") == b"\0\0\0\x11\x83D\0controlmessage"
+        assert whole_frame(b"control") == b"\0\0\0\x0a\x83D\0control"
+
+    @pytest.mark.parametrize("size", [1, 65536, 65537, 131072, 200_000])
+    def test_fragments_come_back_together(self, size: int) -> None:
+        message = bytes(range(256)) * (size // 256 + 1)
+        message = message[:size]
+        frames = list(fragment_frames(5, b"control", message))
+        assert len(frames) == -(-size // 65536)
+        bodies = FrameReader().receive_data(b"".join(frames))
+        assert assembled(bodies) == [b"control" + message]
+
+    def test_fragments_count_down_to_one(self) -> None:
+        frames = list(fragment_frames(5, b"control", bytes(200_000)))
+        heads = [struct.unpack_from(">IBcQQ", data) for data in frames]
+        assert [head[2] for head in heads] == [b"E", b"F", b"F", b"F"]
+        assert [head[3:] for head in heads] == [(5, 4), (5, 3), (5, 2), (5, 1)]
+        assert frames[0][22:30] == b"\0control"
+        assert max(len(data) for data in frames) < 65536 + 100
