@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -577,12 +578,13 @@ class TestCommandLine:
                 if "Ctrl-C" in line:
                     break
             process.kill()
-        found = re.search(r"export ERL_EPMD_PORT=(\d+)", shown)
+        found = re.search(r"export IRIS_ADMIN_COOKIE_FILE=(.+)\nexport ERL_EPMD_PORT=(\d+)", shown.replace("  ", ""))
         assert found is not None
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            while probe.connect_ex(("127.0.0.1", int(found[1]))) == 0:
-                pass
+        with pytest.raises(ConnectionRefusedError):
+            while True:
+                socket.create_connection(("127.0.0.1", int(found[2])), 10).close()
+        # Its files are all that it leaves behind.
+        shutil.rmtree(Path(found[1]).parent, ignore_errors=True)
 
     def test_a_mistake_is_reported_without_a_traceback(self) -> None:
         result = subprocess.run(
