@@ -63,7 +63,8 @@ class GroupLeader:
         self._length = 0
         self._dropped = 0
         self._queue: deque[_Pending] = deque()
-        self._formatting = False
+        #: The encoding of the text that is being made.
+        self._formatting: str | None = None
 
     def text(self) -> str:
         """What was printed so far."""
@@ -84,12 +85,11 @@ class GroupLeader:
 
     def proceed(self) -> Answer | Format | None:
         """What to do next: send an answer, or have a text made and given to :meth:`formatted`."""
-        while self._queue and not self._formatting:
+        while self._queue and self._formatting is None:
             head = self._queue[0]
             while head.requests:
                 reply = self._handle(head, head.requests.popleft())
                 if isinstance(reply, Format):
-                    self._formatting = True
                     return reply
                 if reply is not OK:
                     return self._answer(reply)
@@ -98,8 +98,8 @@ class GroupLeader:
 
     def formatted(self, chardata: Term | None) -> Answer | None:
         """Take the text that :class:`Format` asked for; None when it could not be made."""
-        self._formatting = False
-        if chardata is None or not self._put(chardata, "utf-8"):
+        encoding, self._formatting = self._formatting or "utf-8", None
+        if chardata is None or not self._put(chardata, encoding):
             return self._answer(_REQUEST_ERROR)
         return None
 
@@ -109,8 +109,8 @@ class GroupLeader:
 
     def _handle(self, pending: _Pending, request: Term) -> Term | Format:
         match request:
-            case ("put_chars", "unicode" | "latin1", Atom() as module, Atom() as function, list() as args):
-                return self._format(module, function, args)
+            case ("put_chars", "unicode" | "latin1" as encoding, Atom() as module, Atom() as function, list() as args):
+                return self._format(module, function, args, "utf-8" if encoding == "unicode" else "latin-1")
             case ("put_chars", "unicode", chardata):
                 return OK if self._put(chardata, "utf-8") else _REQUEST_ERROR
             case ("put_chars", "latin1", chardata):
@@ -118,7 +118,7 @@ class GroupLeader:
             case ("put_chars", chardata):
                 return OK if self._put(chardata, "latin-1") else _REQUEST_ERROR
             case ("put_chars", Atom() as module, Atom() as function, list() as args):
-                return self._format(module, function, args)
+                return self._format(module, function, args, "latin-1")
             case ("requests", list() as requests):
                 pending.requests.extendleft(reversed(requests))
                 return OK
@@ -126,13 +126,16 @@ class GroupLeader:
                 return _ENOTSUP
             case "getopts":
                 return [(Atom("binary"), False), (Atom("encoding"), Atom("unicode"))]
-            case (name, *_) if name in _INPUT_REQUESTS:
+            case (Atom() as name, *_) if name in _INPUT_REQUESTS:
                 return _EOF
         return _REQUEST_ERROR
 
-    def _format(self, module: Atom, function: Atom, args: list[Term]) -> Term | Format:
+    def _format(self, module: Atom, function: Atom, args: list[Term], encoding: str) -> Term | Format:
         # Having a text made costs the node a process, so it is not asked for in vain.
-        return Format(module, function, args) if self._keep else OK
+        if not self._keep:
+            return OK
+        self._formatting = encoding
+        return Format(module, function, args)
 
     def _put(self, chardata: Term, encoding: str) -> bool:
         text = chardata_to_str(chardata, encoding)
@@ -158,7 +161,8 @@ def chardata_to_str(chardata: Term, encoding: str) -> str | None:
         if type(item) is list:
             stack.extend(reversed(item))
         elif type(item) is int:
-            if not 0 <= item <= 0x10FFFF:
+            # Surrogates are no characters, in Erlang as little as in UTF-8.
+            if not 0 <= item <= 0x10FFFF or 0xD800 <= item <= 0xDFFF:
                 return None
             parts.append(chr(item))
         elif type(item) is bytes:
