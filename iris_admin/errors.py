@@ -23,6 +23,7 @@
     ├── NotApplicable            the question means nothing on that kind of node
     ├── NoSuchUser               the user is not known anywhere
     ├── UnsafeOperation          refused, because something could be lost
+    ├── BackupError              a backup file cannot be written or read
     └── ForkedProcess            a connection was used on the other side of a fork
 
 Each carries ``node`` (the node concerned, or None), ``hint`` (what to do next, or None) and
@@ -41,6 +42,7 @@ EX_DATAERR = 65
 EX_NOUSER = 67
 EX_UNAVAILABLE = 69
 EX_SOFTWARE = 70
+EX_IOERR = 74
 EX_TEMPFAIL = 75
 EX_NOPERM = 77
 EX_CONFIG = 78
@@ -265,6 +267,12 @@ class UnsafeOperation(IrisAdminError):
     """Refused, because something could be lost. Nothing was changed."""
 
     exit_code = EX_NOPERM
+
+
+class BackupError(IrisAdminError):
+    """A backup file cannot be written or read, or is not complete."""
+
+    exit_code = EX_IOERR
 
 
 class ForkedProcess(IrisAdminError):
