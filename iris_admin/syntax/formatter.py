@@ -207,7 +207,7 @@ class _Writer:
     def line(self, term: Term) -> str:
         """The term on one line, however deep it nests."""
         out: list[str] = []
-        stack = [iter((term,))]
+        stack = [iter((self._checked(term),))]
         while stack:
             for item in stack[-1]:
                 if type(item) is str:  # a piece of text: no term is a plain str

@@ -444,7 +444,8 @@ class _Specifiers:
         if not (0 <= value < 0xD800 or 0xDFFF < value <= 0x10FFFF):
             raise self._error(f"{value} is no Unicode code point")
         endianness = "le" if self._endianness == "little" else "be"
-        data = chr(value).encode(kind if kind == "utf8" else f"{kind}-{endianness}")
+        codec = kind if kind == "utf8" else f"utf-{kind[3:]}-{endianness}"
+        data = chr(value).encode(codec)
         bits.add(int.from_bytes(data, "big"), self._checked(len(data) * 8, bits))
 
     def _append(self, value: Term, size: int | None, bits: _Bits) -> None:
