@@ -19,7 +19,7 @@ from iris_admin.runner import run
 from iris_admin.terms import Term
 from iris_admin.transport.dialing import Dialing, default_epmd_port
 from iris_admin.transport.io_thread import io_thread
-from iris_admin.transport.link import BlockedCaller, Link
+from iris_admin.transport.link import Link
 from iris_admin.transport.retry import with_retries
 
 if TYPE_CHECKING:
@@ -235,9 +235,7 @@ class Node:
         deadline = time.monotonic() + seconds
 
         def attempt() -> CallEnded:
-            caller = BlockedCaller(deadline)
-            link = self._live_link()
-            ended = link.wait(link.start_call(module, function, encoded, caller, capture=capture), caller)
+            ended = self._live_link().call(module, function, encoded, deadline, capture=capture)
             if ended is None:
                 raise called.timeout(seconds)
             return ended

@@ -94,6 +94,46 @@ class Link:
         assert self._connection.joined is not None
         return self._connection.joined.name
 
+    def call(
+        self, module: str, function: str, args: bytes, deadline: float, *, capture: bool = False
+    ) -> CallEnded | None:
+        """Call a function and wait for its end.
+
+        :param args: the argument list, encoded.
+        :param deadline: on the clock of :func:`time.monotonic`.
+        :returns: how it ended, or None where the deadline passed; its remote process is killed then, as it is when
+            the wait is interrupted.
+        :raises NodeDown: the link is or was lost.
+        :raises ForkedProcess: this process is a fork of the one that made the link.
+        """
+        if self._io.is_current_thread() or self._leader == threading.get_ident():
+            raise RuntimeError(
+                "a call was made from a callback of a future, where waiting for it would wait forever; "
+                "use submit() there, or make the call in another thread"
+            )
+        caller = BlockedCaller(deadline)
+        # Reading is taken over before anything is sent, or the I/O thread might snatch a quick answer.
+        leading = self._try_to_lead()
+        call_id = None
+        try:
+            call_id = self.start_call(module, function, args, caller, capture=capture)
+            while caller.event is None:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    break
+                if leading or (leading := self._try_to_lead()):
+                    self._read_when_readable(remaining)
+                else:
+                    caller.wait(remaining)
+        finally:
+            if leading:
+                self._stop_leading()
+            if caller.event is None and call_id is not None:
+                self.cancel(call_id)
+        if isinstance(caller.event, IrisAdminError):
+            raise caller.event
+        return caller.event
+
     def start_call(self, module: str, function: str, args: bytes, waiter: Waiter, *, capture: bool = False) -> int:
         """Send a call; ``waiter`` is told of its end.
 
@@ -122,38 +162,6 @@ class Link:
             # Interrupted while sending: how much went out is unknown.
             self._lose("could not be written to any longer: the sending was interrupted")
             raise
-
-    def wait(self, call_id: int, caller: BlockedCaller) -> CallEnded | None:
-        """Wait for the end of a call that was started with ``caller``.
-
-        :returns: how it ended, or None where the deadline passed; its remote process is killed then, as it is when
-            the wait is interrupted.
-        :raises NodeDown: the link was lost.
-        """
-        if self._io.is_current_thread() or self._leader == threading.get_ident():
-            self.cancel(call_id)
-            raise RuntimeError(
-                "a call was made from a callback of a future, where waiting for it would wait forever; "
-                "use submit() there, or make the call in another thread"
-            )
-        try:
-            while caller.event is None:
-                remaining = caller.deadline - time.monotonic()
-                if remaining <= 0:
-                    break
-                if self._reading.acquire(blocking=False):
-                    self._lead(caller)
-                else:
-                    caller.wait(remaining)
-        except BaseException:
-            self.cancel(call_id)
-            raise
-        event = caller.event
-        if isinstance(event, IrisAdminError):
-            raise event
-        if event is None:
-            self.cancel(call_id)
-        return event
 
     def watch_deadline(self, deadline: float) -> None:
         """Have the I/O thread call ``timed_out`` of waiters whose deadline has passed."""
@@ -206,21 +214,22 @@ class Link:
 
     # Reading
 
-    def _lead(self, caller: BlockedCaller) -> None:
-        """Read until ``caller`` has its answer or its deadline has passed; ``_reading`` is held, and released."""
+    def _try_to_lead(self) -> bool:
+        """Take over the reading from the I/O thread, unless somebody has."""
+        if not self._reading.acquire(blocking=False):
+            return False
         self._leader = threading.get_ident()
         self._io.watch(self, selectors.EVENT_READ, False)
-        try:
-            while caller.event is None:
-                remaining = caller.deadline - time.monotonic()
-                if remaining <= 0 or self.lost is not None:
-                    return
-                if self._poll.poll(min(remaining, _LONGEST_POLL) * 1000 + 1):
-                    self._read()
-        finally:
-            self._leader = None
-            self._reading.release()
-            self._io.watch(self, selectors.EVENT_READ, True)
+        return True
+
+    def _stop_leading(self) -> None:
+        self._leader = None
+        self._reading.release()
+        self._io.watch(self, selectors.EVENT_READ, True)
+
+    def _read_when_readable(self, timeout: float) -> None:
+        if self._poll.poll(min(timeout, _LONGEST_POLL) * 1000 + 1):
+            self._read()
 
     def _read(self) -> None:
         try:
