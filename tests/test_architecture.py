@@ -19,7 +19,7 @@ PACKAGE = ROOT / "iris_admin"
 #: subpackage of iris_admin.
 LAYERS = (
     ("terms", "errors"),
-    ("proto", "syntax", "remote", "node_name", "cookie"),
+    ("proto", "syntax", "remote", "node_name", "cookie", "text"),
     ("operations",),
     ("transport",),
     ("backup", "runner", "calls", "futures", "client", "aio", "cluster"),
