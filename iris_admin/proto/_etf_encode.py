@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from itertools import chain
 from math import isfinite
 from typing import Any
@@ -52,6 +51,9 @@ _record_header = struct.Struct(">BIB").pack
 _fun_header = struct.Struct(">B16sII").pack
 
 _SMALL_INTEGERS = tuple(bytes((97, value)) for value in range(256))
+_SMALL_TUPLES = tuple(bytes((104, size)) for size in range(256))
+
+_MAX_CACHED_ATOMS = 8192
 
 
 def encode(term: Term) -> bytes:
@@ -137,7 +139,7 @@ def _encode(term: Term, digests: dict[int, bytes] | None) -> bytes:
     stack: list[Iterator[Term]] = []
     terms: Iterator[Term] = iter((term,))
     # Set when the value may hold two spellings of one key, such as True and Atom("true").
-    is_ambiguous = False
+    is_ambiguous = has_maps = False
     # A fun's size stands in front of it: where to put it, and where the fun's own iterator is on the stack.
     open_funs: list[tuple[int, int]] = []
     try:
@@ -150,18 +152,23 @@ def _encode(term: Term, digests: dict[int, bytes] | None) -> bytes:
                     continue
                 if kind is Atom:
                     encoded = _atom(item)
-                    if encoded in _BOOLEANS:
+                    if encoded is _TRUE or encoded is _FALSE:
                         is_ambiguous = True
                     append(encoded)
                     continue
                 if kind is int:
-                    append(_SMALL_INTEGERS[item] if 0 <= item <= 255 else _integer(item))
+                    if 0 <= item <= 255:
+                        append(_SMALL_INTEGERS[item])
+                    elif -0x80000000 <= item <= 0x7FFFFFFF:
+                        append(_tagged_i32(98, item))
+                    else:
+                        append(_big_integer(item))
                     continue
-                if kind not in _ENCODED_TYPES:
+                if kind is not tuple and kind not in _ENCODED_TYPES:
                     item, kind = _known(item)
                 if kind is tuple:
                     size = len(item)
-                    append(_u8_pair(104, size) if size <= 255 else _tagged_u32(105, size))
+                    append(_SMALL_TUPLES[size] if size <= 255 else _tagged_u32(105, size))
                     below = iter(item)
                 elif kind is list or kind is ImproperList:
                     tail: Term = []
@@ -184,8 +191,8 @@ def _encode(term: Term, digests: dict[int, bytes] | None) -> bytes:
                     if digests is not None:
                         append(digests[id(item)])
                         continue
-                    if kind is Map:
-                        is_ambiguous = True
+                    is_ambiguous = is_ambiguous or kind is Map
+                    has_maps = has_maps or len(item) > 1
                     append(_tagged_u32(116, len(item)))
                     below = chain.from_iterable(item.items())
                 elif kind is Fun:
@@ -215,7 +222,7 @@ def _encode(term: Term, digests: dict[int, bytes] | None) -> bytes:
     except KeyError:
         raise EncodeError("a map contains itself") from None
     encoded = b"".join(out)
-    if is_ambiguous and digests is None:
+    if is_ambiguous and has_maps and digests is None:
         _refuse_repeated_keys(encoded)
     return encoded
 
@@ -299,7 +306,7 @@ def _string(items: list[Term]) -> bytes | None:
 
 def _leaf(value: Any, kind: type) -> bytes:
     if kind is bool:
-        return _atom(Atom("true" if value else "false"))
+        return _TRUE if value else _FALSE
     if kind is float:
         if not isfinite(value):
             raise EncodeError(f"{value} has no Erlang counterpart")
@@ -321,17 +328,26 @@ def _leaf(value: Any, kind: type) -> bytes:
     return _integer(value)
 
 
-@lru_cache(maxsize=8192)
-def _atom(name: str) -> bytes:
-    try:
-        characters = name.encode()
-    except UnicodeEncodeError:
-        raise EncodeError(f"an atom that UTF-8 cannot hold: {name!r}") from None
-    size = len(characters)
-    return (_u8_pair(119, size) if size <= 255 else _tagged_u16(118, size)) + characters
+class _Atoms(dict[str, bytes]):
+    """Encoded atoms by their name."""
+
+    def __missing__(self, name: str) -> bytes:
+        try:
+            characters = name.encode()
+        except UnicodeEncodeError:
+            raise EncodeError(f"an atom that UTF-8 cannot hold: {name!r}") from None
+        if len(self) >= _MAX_CACHED_ATOMS:
+            self.clear()
+            self.update(true=_TRUE, false=_FALSE)
+        size = len(characters)
+        encoded = (_u8_pair(119, size) if size <= 255 else _tagged_u16(118, size)) + characters
+        self[name] = encoded
+        return encoded
 
 
-_BOOLEANS = (_atom(Atom("true")), _atom(Atom("false")))
+_TRUE, _FALSE = b"w\x04true", b"w\x05false"
+_atoms = _Atoms(true=_TRUE, false=_FALSE)
+_atom = _atoms.__getitem__
 
 
 def _integer(value: int) -> bytes:
@@ -339,6 +355,10 @@ def _integer(value: int) -> bytes:
         return _SMALL_INTEGERS[value]
     if -0x80000000 <= value <= 0x7FFFFFFF:
         return _tagged_i32(98, value)
+    return _big_integer(value)
+
+
+def _big_integer(value: int) -> bytes:
     sign = value < 0
     size = (value.bit_length() + 7) // 8
     header = _big(110, size, sign) if size <= 255 else _large_big(111, size, sign)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iris_admin.errors import DecodeError, EncodeError
-from iris_admin.proto import _etf_decode
+from iris_admin.proto import _etf_decode, _etf_encode
 from iris_admin.proto.etf import MAX_DEPTH, decode, decode_term, encode, encode_term
 from iris_admin.terms import (
     Atom,
@@ -216,10 +216,27 @@ def test_memory_is_bounded_by_the_input(filler: bytes) -> None:
         tracemalloc.stop()
 
 
+def test_memory_is_bounded_for_maps_without_hashable_keys() -> None:
+    count = 10_000
+    pairs = b"".join(b"k\x00\x02" + struct.pack(">H", number) + b"j" for number in range(count))
+    data = b"\x83t" + struct.pack(">I", count) + pairs
+    gc.collect()
+    tracemalloc.start()
+    try:
+        assert isinstance(decode(data), Map)
+        assert tracemalloc.get_traced_memory()[1] < 100 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
 def test_the_atom_cache_is_bounded() -> None:
     for number in range(20_000):
-        decode(b"\x83w\x06" + b"%06d" % number)
+        name = b"%06d" % number
+        assert encode(decode(b"\x83w\x06" + name)) == b"\x83w\x06" + name
     assert len(_etf_decode._atoms) <= _etf_decode._MAX_CACHED_ATOMS
+    assert len(_etf_encode._atoms) <= _etf_encode._MAX_CACHED_ATOMS
+    with pytest.raises(EncodeError):
+        encode({True: 1, Atom("true"): 2})
 
 
 def test_the_collector_is_on_again_after_a_large_term() -> None:
