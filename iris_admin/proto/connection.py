@@ -16,7 +16,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from iris_admin.errors import IrisAdminError, NodeDown
+from iris_admin.errors import DecodeError, IrisAdminError, NodeDown
 from iris_admin.proto import control, framing, rpc, services
 from iris_admin.proto.control import Operation
 from iris_admin.proto.etf import decode_term, encode_term
@@ -40,7 +40,7 @@ _TERMINATED = (Atom("error"), Atom("terminated"))
 _FOUR_WORDS = struct.Struct(">IIII")
 _THREE_WORDS = struct.Struct(">III")
 #: Registered names of ours that answer, so that a caller's monitor on them must not fire.
-_OUR_NAMES = frozenset({"net_kernel", "rex"})
+_OUR_NAMES = ("net_kernel", "rex")
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +292,7 @@ class Connection:
         if call.formats_for is None:
             self._events.append(ended)
         else:
-            self._take_formatted(call.formats_for, ended.outcome())
+            self._take_formatted(call.formats_for, ended)
 
     # Identifiers
 
@@ -440,11 +440,17 @@ class Connection:
             else:
                 self._start_call(step.module, step.function, encode_term(step.args), formats_for=call_id)
 
-    def _take_formatted(self, call_id: int, outcome: Outcome) -> None:
+    def _take_formatted(self, call_id: int, ended: CallEnded) -> None:
         call = self._calls.get(call_id)
         if call is None or call.group_leader is None:
             return
-        answer = call.group_leader.formatted(outcome.value if isinstance(outcome, Returned) else None)
+        try:
+            outcome = ended.outcome()
+        except DecodeError:
+            chardata = None
+        else:
+            chardata = outcome.value if isinstance(outcome, Returned) else None
+        answer = call.group_leader.formatted(chardata)
         if answer is not None:
             self._send_answer(answer.to, answer.message())
         self._serve_io(call_id, call.group_leader)

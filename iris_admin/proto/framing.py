@@ -41,18 +41,17 @@ class FrameReader:
         self._have = 0
         self._need = 4
 
-    def receive_data(self, data: bytes) -> list[bytes]:
-        """Take a piece of the stream; give the bodies of the frames that it completes.
+    def receive_data(self, data: bytes) -> Iterator[bytes]:
+        """Take a piece of the stream; give the bodies of the frames that it completes, one after the other.
 
-        :raises ProtocolError: for a frame longer than :data:`MAX_FRAME`.
+        :raises ProtocolError: for a frame longer than :data:`MAX_FRAME`, when those before it have been given.
         """
         self._chunks.append(data)
         self._have += len(data)
         if self._have < self._need:
-            return []
+            return
         if len(self._chunks) > 1:
             data = b"".join(self._chunks)
-        bodies = []
         position, end = 0, len(data)
         self._need = 4
         while end - position >= 4:
@@ -62,11 +61,10 @@ class FrameReader:
             if end - position - 4 < length:
                 self._need = 4 + length
                 break
-            bodies.append(data[position + 4 : position + 4 + length])
+            yield data[position + 4 : position + 4 + length]
             position += 4 + length
         self._chunks = [data[position:]]
         self._have = end - position
-        return bodies
 
 
 class FragmentAssembler:
