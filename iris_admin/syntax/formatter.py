@@ -36,7 +36,7 @@ MAX_LAYOUT_DEPTH = 150
 #: What cannot be written at all: such a value contains itself, or no node would take it.
 _MAX_DEPTH = 10_000
 
-_ESCAPES = {
+_NAMED_ESCAPES = {
     10: r"\n",
     13: r"\r",
     9: r"\t",
@@ -46,6 +46,12 @@ _ESCAPES = {
     27: r"\e",
     127: r"\d",
     92: r"\\",
+}
+_CONTROLS = (*range(32), *range(127, 160))
+#: What takes the place of a character, by the kind of quotes around it.
+_ESCAPES = {
+    quote: {code: f"\\{code:03o}" for code in _CONTROLS} | _NAMED_ESCAPES | {ord(quote): "\\" + quote}
+    for quote in "'\""
 }
 
 #: The characters of Latin-1 that a list or a binary may hold to be written as a string.
@@ -92,16 +98,7 @@ def format_atom(name: str) -> str:
 
 
 def _quoted(text: str, quote: str) -> str:
-    return quote + "".join(_escaped(character, quote) for character in text) + quote
-
-
-def _escaped(character: str, quote: str) -> str:
-    code = ord(character)
-    if character == quote:
-        return "\\" + character
-    if code in _ESCAPES:
-        return _ESCAPES[code]
-    return character if 32 <= code <= 126 or code >= 160 else f"\\{code:03o}"
+    return quote + text.translate(_ESCAPES[quote]) + quote
 
 
 def format_float(value: float) -> str:

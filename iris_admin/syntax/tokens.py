@@ -3,6 +3,7 @@
 The tokens can be sent to a node as they are, for its ``erl_parse`` to read: nothing there has to scan text from
 outside. They are those of OTP 25, and every later release reads them too. Where releases disagree about a text,
 it is refused instead of being read in one of the two ways: triple-quoted strings, and the rarer control escapes.
+``maybe`` and ``else`` are atoms, as they are by default up to OTP 26.
 """
 
 from __future__ import annotations
