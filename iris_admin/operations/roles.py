@@ -86,6 +86,16 @@ def members(nodes: Sequence[str]) -> Operation[Members]:
     return Members(roles, unanswered)
 
 
+def cores(nodes: Sequence[str]) -> Operation[list[str]]:
+    """Those of the nodes that answer and are cores."""
+    return (yield from members(nodes)).cores
+
+
+def edges(nodes: Sequence[str]) -> Operation[list[str]]:
+    """Those of the nodes that answer and are edges."""
+    return (yield from members(nodes)).edges
+
+
 def role_of(node: str, applications: Term) -> Role:
     """The role of a node on which these applications run.
 
