@@ -89,12 +89,23 @@ class Node:
         return value, output
 
     async def eval(
-        self, text: str, bindings: Mapping[str, Term] | None = None, *, timeout: float | None = None
+        self,
+        text: str,
+        bindings: Mapping[str, Term] | None = None,
+        *,
+        timeout: float | None = None,
+        capture: bool = False,
     ) -> Term:
         """Evaluate Erlang expressions; see :meth:`iris_admin.client.Node.eval`."""
         from iris_admin.operations.evaluate import evaluate
 
-        return await self._run(evaluate(text, bindings, timeout=timeout))
+        return await self._run(evaluate(text, bindings, timeout=timeout, capture=capture))
+
+    async def check_atoms(self, *terms: Term) -> None:
+        """See that the node knows all atoms of some terms; see :meth:`iris_admin.client.Node.check_atoms`."""
+        from iris_admin.operations.evaluate import atoms_in, require_atoms
+
+        await self._run(require_atoms(atoms_in(*terms)))
 
     async def ping(self) -> float:
         """Ask the node for its name; the time that took, in seconds."""

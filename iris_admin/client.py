@@ -56,19 +56,42 @@ def connect(
     :raises ConfigError: the node name or the cookie is unusable.
     :raises ConnectError: the node cannot be joined; its kinds say which step failed.
     """
-    joined = Node(
-        Dialing(
-            target=NodeName.parse(node),
-            cookie=find_cookie(cookie, cookie_file),
-            name=name,
-            epmd_port=default_epmd_port() if epmd_port is None else epmd_port,
-            net_ticktime=net_ticktime,
-            connect_timeout=connect_timeout,
-        ),
-        timeout=timeout,
+    dialing = dialing_for(
+        node,
+        cookie=cookie,
+        cookie_file=cookie_file,
+        connect_timeout=connect_timeout,
+        name=name,
+        epmd_port=epmd_port,
+        net_ticktime=net_ticktime,
     )
+    joined = Node(dialing, timeout=timeout)
     joined.reconnect()
     return joined
+
+
+def dialing_for(
+    node: str,
+    *,
+    cookie: str | None = None,
+    cookie_file: str | os.PathLike[str] | None = None,
+    connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
+    name: str | None = None,
+    epmd_port: int | None = None,
+    net_ticktime: float = DEFAULT_NET_TICKTIME,
+) -> Dialing:
+    """All that is needed to reach a node; :func:`connect` explains the parameters.
+
+    :raises ConfigError: the node name or the cookie is unusable.
+    """
+    return Dialing(
+        target=NodeName.parse(node),
+        cookie=find_cookie(cookie, cookie_file),
+        name=name,
+        epmd_port=default_epmd_port() if epmd_port is None else epmd_port,
+        net_ticktime=net_ticktime,
+        connect_timeout=connect_timeout,
+    )
 
 
 class Node:
@@ -178,18 +201,37 @@ class Node:
         called = Called(self.name, module, function, len(args))
         return CallFuture.start(self._live_link(), called, encoded, self._time(timeout), capture=capture)
 
-    def eval(self, text: str, bindings: Mapping[str, Term] | None = None, *, timeout: float | None = None) -> Term:
+    def eval(
+        self,
+        text: str,
+        bindings: Mapping[str, Term] | None = None,
+        *,
+        timeout: float | None = None,
+        capture: bool = False,
+    ) -> Term:
         """Evaluate Erlang expressions on the node; nothing is loaded there.
 
         :param text: expressions separated by commas, as in the shell; the dot at the end may be left out.
         :param bindings: variables and their values.
+        :param capture: whether the result is to be as that of :meth:`capture`.
         :returns: the value of the last expression.
         :raises TermSyntaxError: the text is no Erlang.
         :raises UnknownAtom: the node does not know an atom in it.
         """
         from iris_admin.operations.evaluate import evaluate
 
-        return self._run(evaluate(text, bindings, timeout=timeout))
+        return self._run(evaluate(text, bindings, timeout=timeout, capture=capture))
+
+    def check_atoms(self, *terms: Term) -> None:
+        """See that the node knows all atoms of some terms, before a call makes those that it does not.
+
+        For what a person has typed: an atom stays on the node until that ends.
+
+        :raises UnknownAtom: the node does not know one of them.
+        """
+        from iris_admin.operations.evaluate import atoms_in, require_atoms
+
+        self._run(require_atoms(atoms_in(*terms)))
 
     def ping(self) -> float:
         """Ask the node for its name.

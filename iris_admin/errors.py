@@ -155,13 +155,21 @@ class HandshakeRefused(ConnectError):
     """The node answered the handshake with a refusal.
 
     :param status: the status that it sent, e.g. ``nok`` or ``not_allowed``.
+    :param actual_name: the name that it has, where that is not the one that was dialled.
     """
 
     def __init__(
-        self, message: str, *, node: str | None = None, hint: str | None = None, status: str | None = None
+        self,
+        message: str,
+        *,
+        node: str | None = None,
+        hint: str | None = None,
+        status: str | None = None,
+        actual_name: str | None = None,
     ) -> None:
         super().__init__(message, node=node, hint=hint)
         self.status = status
+        self.actual_name = actual_name
 
 
 class CookieMismatch(ConnectError):

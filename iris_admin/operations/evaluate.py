@@ -11,11 +11,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from iris_admin.errors import RemoteError, TermSyntaxError, UnknownAtom
-from iris_admin.operations.steps import AllOf, Call, Operation
+from iris_admin.operations.steps import AllOf, Call, Capture, Operation
 from iris_admin.proto.etf import encode
 from iris_admin.remote import source
 from iris_admin.syntax import tokenize
-from iris_admin.terms import Atom, Term, charlist
+from iris_admin.terms import (
+    Atom,
+    Export,
+    Fun,
+    ImproperList,
+    Map,
+    NativeRecord,
+    Pid,
+    Port,
+    Reference,
+    Term,
+    charlist,
+)
 
 #: Atoms to name variables by: BIFs of the module erlang, which every release has.
 _VARIABLE_NAMES = tuple(
@@ -49,7 +61,12 @@ _parsed_remote: dict[str, tuple[Term, dict[str, Atom]]] = {}
 
 
 def evaluate(
-    text: str, bindings: Mapping[str, Term] | None = None, *, node: str | None = None, timeout: float | None = None
+    text: str,
+    bindings: Mapping[str, Term] | None = None,
+    *,
+    node: str | None = None,
+    timeout: float | None = None,
+    capture: bool = False,
 ) -> Operation[Term]:
     """Evaluate an operator's text.
 
@@ -57,6 +74,7 @@ def evaluate(
     :param bindings: variables and their values.
     :param node: where; None is the operation's own node.
     :param timeout: of the evaluation, in seconds.
+    :param capture: whether to give a tuple of the value and the text that was printed.
     :returns: the value of the last expression.
     :raises TermSyntaxError: the text is no Erlang.
     :raises UnknownAtom: the node does not know an atom in it.
@@ -65,7 +83,7 @@ def evaluate(
     tokens, names = _prepare(text, bindings or {})
     yield from require_atoms((token[2] for token in tokens if token[0] == "atom"), node=node)
     form = yield from _parse(tokens, node)
-    return (yield from _evaluate_form(form, names, bindings or {}, node, timeout, idempotent=False))
+    return (yield from _evaluate_form(form, names, bindings or {}, node, timeout, idempotent=False, capture=capture))
 
 
 def run_remote(
@@ -117,6 +135,34 @@ def require_atoms(atoms: Iterable[Atom], *, node: str | None = None) -> Operatio
             node=node,
             hint="Is it misspelt? A new atom would stay on the node for ever, so none was made.",
         )
+
+
+def atoms_in(*terms: Term) -> set[Atom]:
+    """All atoms that some terms are made of, besides ``true`` and ``false``, which every node knows."""
+    found: set[Atom] = set()
+    rest = list(terms)
+    while rest:
+        match rest.pop():
+            case Atom() as atom:
+                found.add(atom)
+            case list() | tuple() as elements:
+                rest.extend(elements)
+            case dict() | Map() as associations:
+                rest.extend(associations.keys())
+                rest.extend(associations.values())
+            case ImproperList(elements, tail):
+                rest.extend((*elements, tail))
+            case Export(module, function):
+                found |= {module, function}
+            case Pid(node) | Port(node) | Reference(node):
+                found.add(node)
+            case Fun() as fun:
+                found.add(fun.module)
+                rest.extend((fun.pid, *fun.free_vars))
+            case NativeRecord(module, name, fields, values):
+                found |= {module, name, *fields}
+                rest.extend(values)
+    return found
 
 
 def _unknown_atoms(atoms: list[Atom], node: str | None) -> Operation[list[Atom]]:
@@ -177,11 +223,13 @@ def _evaluate_form(
     timeout: float | None,
     *,
     idempotent: bool,
+    capture: bool = False,
 ) -> Operation[Term]:
     environment = sorted((names[variable], value) for variable, value in bindings.items())
     arguments = (form, environment, Atom("none"), Atom("none"), Atom("value"))
     try:
-        return (yield Call("erl_eval", "expr", arguments, node=node, timeout=timeout, idempotent=idempotent))
+        call = Call("erl_eval", "expr", arguments, node=node, timeout=timeout, idempotent=idempotent)
+        return (yield Capture(call) if capture else call)
     except RemoteError as error:
         match error.reason:
             case ("unbound", variable):

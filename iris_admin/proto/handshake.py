@@ -193,6 +193,7 @@ class Handshake:
                 f"dialled {self._peer}, but the node there calls itself {name}",
                 node=self._peer,
                 hint=f"Use the name that it has: {name}",
+                actual_name=name,
             )
         missing = NEEDED_FROM_PEER & ~flags
         if missing:

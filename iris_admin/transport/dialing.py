@@ -43,6 +43,7 @@ class Dialing:
     :param epmd_port: EPMD's TCP port on the node's host.
     :param net_ticktime: in seconds, see :class:`~iris_admin.proto.connection.Connection`.
     :param connect_timeout: for all steps together, in seconds.
+    :param address: a host name or address to connect to, where that is not the host of the node's name.
     """
 
     target: NodeName
@@ -51,6 +52,12 @@ class Dialing:
     epmd_port: int = epmd.DEFAULT_PORT
     net_ticktime: float = DEFAULT_NET_TICKTIME
     connect_timeout: float = 5.0
+    address: str | None = None
+
+    @property
+    def host(self) -> str:
+        """Where the node and its EPMD are."""
+        return self.address or self.target.host
 
     def dial(self, deadline: float) -> tuple[socket.socket, Connection]:
         """Connect and join.
@@ -64,10 +71,10 @@ class Dialing:
         if port is None:
             port = self._ask_epmd(deadline).port
         try:
-            sock = _connect(self.target.host, port, deadline)
+            sock = _connect(self.host, port, deadline)
         except OSError as error:
             raise NodeUnreachable(
-                f"{node} does not accept connections on {self.target.host}:{port}: {_why(error)}",
+                f"{node} does not accept connections on {self.host}:{port}: {_why(error)}",
                 node=node,
                 hint="Has the node just died, or does a firewall drop its distribution port?",
             ) from None
@@ -78,7 +85,7 @@ class Dialing:
             raise
 
     def _ask_epmd(self, deadline: float) -> epmd.NodeRegistration:
-        node, host = str(self.target), self.target.host
+        node, host = str(self.target), self.host
         registration = epmd.read_port2_response(
             self._query_epmd(epmd.port_please2_request(self.target.name), deadline)
         )
@@ -95,7 +102,7 @@ class Dialing:
 
     def _query_epmd(self, request: bytes, deadline: float) -> bytes:
         try:
-            return query_epmd(self.target.host, self.epmd_port, request, deadline)
+            return query_epmd(self.host, self.epmd_port, request, deadline)
         except ConnectError as error:
             error.node = str(self.target)
             raise

@@ -37,12 +37,12 @@ def with_retries(attempt: Callable[[], T], deadline: float) -> T:
 
 def retry_policy(deadline: float) -> dict[str, Any]:
     """The policy for the attempts behind the first, as arguments for tenacity's ``Retrying`` or its async twin."""
-    from tenacity import retry_if_exception, stop_after_attempt, wait_exponential_jitter
+    from tenacity import retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
     enough = stop_after_attempt(ATTEMPTS - 1)
     return {
         "retry": retry_if_exception(lambda error: isinstance(error, IrisAdminError) and error.transient),
         "stop": lambda state: enough(state) or time.monotonic() + state.upcoming_sleep >= deadline,
-        "wait": wait_exponential_jitter(initial=2 * FIRST_PAUSE, max=LONGEST_PAUSE, jitter=FIRST_PAUSE),
+        "wait": wait_exponential(multiplier=2 * FIRST_PAUSE, max=LONGEST_PAUSE) + wait_random(0, FIRST_PAUSE),
         "reraise": True,
     }

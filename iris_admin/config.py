@@ -1,0 +1,197 @@
+"""The configuration file: named clusters, so that ``-c prod`` stands for a node, its cookie and its ports.
+
+::
+
+    default_cluster = "prod"
+
+    [clusters.prod]
+    node = "iris_core@db1"           # as for iris_admin.connect()
+    cookie_file = "~/.iris.cookie"   # relative to the directory of this file
+    epmd_port = 4369
+    timeout = 10                     # in seconds
+
+It is ``iris_admin/config.toml`` in ``$XDG_CONFIG_HOME`` or else ``~/.config``, or the file that
+``IRIS_ADMIN_CONFIG`` names. A cookie itself has no place in it: it would be copied along with the rest.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from iris_admin.errors import ConfigError
+from iris_admin.node_name import NodeName
+
+CONFIG_VARIABLE = "IRIS_ADMIN_CONFIG"
+
+
+class ClusterConfig:
+    """What the file says of one cluster.
+
+    :ivar name: what it is called in the file.
+    :ivar node: the node to join first.
+    :ivar cookie_file: None where the file does not say, as for the rest.
+    :ivar epmd_port: EPMD's TCP port.
+    :ivar timeout: of connecting and of each call, in seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        node: str,
+        cookie_file: Path | None = None,
+        epmd_port: int | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self.name = name
+        self.node = node
+        self.cookie_file = cookie_file
+        self.epmd_port = epmd_port
+        self.timeout = timeout
+
+    def __repr__(self) -> str:
+        return f"<ClusterConfig {self.name}: {self.node}>"
+
+    def connect_options(self) -> dict[str, Any]:
+        """Keyword arguments for :func:`iris_admin.connect`, next to :attr:`node`."""
+        options: dict[str, Any] = {}
+        if self.cookie_file is not None:
+            options["cookie_file"] = self.cookie_file
+        if self.epmd_port is not None:
+            options["epmd_port"] = self.epmd_port
+        if self.timeout is not None:
+            options["timeout"] = options["connect_timeout"] = self.timeout
+        return options
+
+
+class Config:
+    """The content of the file.
+
+    :ivar path: the file; it need not exist.
+    :ivar clusters: the named clusters.
+    :ivar default_cluster: the name of the one that is meant where none is named, or None.
+    """
+
+    def __init__(self, path: Path, clusters: Mapping[str, ClusterConfig], default_cluster: str | None = None) -> None:
+        self.path = path
+        self.clusters = dict(clusters)
+        self.default_cluster = default_cluster
+
+    def __repr__(self) -> str:
+        return f"<Config {self.path}: {', '.join(self.clusters) or 'no clusters'}>"
+
+    def cluster(self, name: str) -> ClusterConfig:
+        """One of the clusters.
+
+        :raises ConfigError: there is none of that name.
+        """
+        try:
+            return self.clusters[name]
+        except KeyError:
+            known = ", ".join(sorted(self.clusters))
+            raise ConfigError(
+                f"the configuration file {self.path} has no cluster {name!r}",
+                hint=f"Its clusters: {known}" if known else f"Add a table [clusters.{name}] with a node.",
+            ) from None
+
+
+def config_path(path: str | os.PathLike[str] | None = None) -> Path:
+    """Where the configuration file is: the argument, ``IRIS_ADMIN_CONFIG``, or the usual place."""
+    chosen = path or os.environ.get(CONFIG_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "iris_admin" / "config.toml"
+
+
+def load_config(path: str | os.PathLike[str] | None = None) -> Config:
+    """Read the configuration file. One that was not named and does not exist is an empty one.
+
+    :param path: see :func:`config_path`.
+    :raises ConfigError: it cannot be read, or something in it is wrong; the message names the file and the key.
+    """
+    file = config_path(path)
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        if path is None and not os.environ.get(CONFIG_VARIABLE):
+            return Config(file, {})
+        raise ConfigError(f"there is no configuration file {file}") from None
+    except OSError as error:
+        raise ConfigError(f"the configuration file {file} cannot be read: {error.strerror}") from None
+    import tomllib
+
+    try:
+        content = tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the configuration file {file} is no TOML: {error}") from None
+    return _Reader(file).config(content)
+
+
+class _Reader:
+    """Takes the values out of the parsed file, and knows how to name what is wrong with one."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def config(self, content: Mapping[str, Any]) -> Config:
+        self._refuse_unknown(content, "", ("clusters", "default_cluster"))
+        tables = content.get("clusters", {})
+        if not isinstance(tables, dict):
+            raise self._error("clusters", "must be a table of tables, such as [clusters.prod]")
+        config = Config(self._file, {name: self._cluster(name, table) for name, table in tables.items()})
+        default = self._text(content, "default_cluster", "default_cluster")
+        if default is not None:
+            if default not in config.clusters:
+                raise self._error("default_cluster", f"names {default!r}, but there is no [clusters.{default}]")
+            config.default_cluster = default
+        return config
+
+    def _cluster(self, name: str, table: Any) -> ClusterConfig:
+        key = f"clusters.{name}"
+        if not isinstance(table, dict):
+            raise self._error(key, f"must be a table, [{key}]")
+        self._refuse_unknown(table, f"{key}.", ("node", "cookie_file", "epmd_port", "timeout"))
+        node = self._text(table, "node", f"{key}.node")
+        if node is None:
+            raise self._error(f"{key}.node", "is missing")
+        try:
+            NodeName.parse(node)
+        except ConfigError as error:
+            raise self._error(f"{key}.node", f"is wrong: {error}") from None
+        cookie_file = self._text(table, "cookie_file", f"{key}.cookie_file")
+        port = table.get("epmd_port")
+        if port is not None and not (type(port) is int and 0 < port < 65536):
+            raise self._error(f"{key}.epmd_port", f"must be a TCP port, not {port!r}")
+        timeout = table.get("timeout")
+        if timeout is not None and not (type(timeout) in (int, float) and 0 < timeout < float("inf")):
+            raise self._error(f"{key}.timeout", f"must be a number of seconds above 0, not {timeout!r}")
+        return ClusterConfig(
+            name,
+            node,
+            None if cookie_file is None else self._file.absolute().parent / Path(cookie_file).expanduser(),
+            port,
+            None if timeout is None else float(timeout),
+        )
+
+    def _text(self, table: Mapping[str, Any], key: str, full_key: str) -> str | None:
+        value = table.get(key)
+        if value is not None and not (isinstance(value, str) and value):
+            raise self._error(full_key, f"must be a text, not {value!r}")
+        return value
+
+    def _refuse_unknown(self, table: Mapping[str, Any], prefix: str, known: tuple[str, ...]) -> None:
+        for key in table:
+            if key == "cookie":
+                raise self._error(
+                    prefix + key,
+                    "is not allowed here",
+                    hint="Keep the cookie in a file of its own (chmod 400), and name that file: cookie_file = …",
+                )
+            if key not in known:
+                raise self._error(prefix + key, "is unknown", hint=f"Known there: {', '.join(known)}")
+
+    def _error(self, key: str, problem: str, hint: str | None = None) -> ConfigError:
+        return ConfigError(f"the configuration file {self._file}: {key} {problem}", hint=hint)

@@ -1,0 +1,165 @@
+"""Which nodes run on a host: what its EPMD knows, and which of them answer."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from iris_admin.client import DEFAULT_CONNECT_TIMEOUT, Node, connect, dialing_for
+from iris_admin.errors import ConfigError, CookieMismatch, HandshakeRefused, IrisAdminError
+from iris_admin.node_name import NodeName
+from iris_admin.operations.results import Result, Table
+from iris_admin.operations.roles import role_of
+from iris_admin.operations.steps import Call, Operation
+from iris_admin.proto import epmd
+from iris_admin.proto.io_protocol import chardata_to_str
+from iris_admin.runner import run
+from iris_admin.terms import Atom
+from iris_admin.transport.dialing import Dialing, default_epmd_port, query_epmd
+
+#: Asking nodes waits for the network, not for the processor.
+_THREADS = 16
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FoundNode(Result):
+    """A node that a host's EPMD knows.
+
+    :param host: the host that was asked.
+    :param node: full name, as the node itself has it where it answers; None where the host's EPMD does not answer.
+    :param port: the TCP port of its distribution listener.
+    :param answers: whether the node itself takes part in a handshake; None where there was no cookie to try it with.
+    :param role: ``core``, ``edge``, ``core+edge`` or ``other``; None where it did not let us in.
+    :param otp_release: of Erlang/OTP, likewise.
+    :param problem: why something is missing.
+    """
+
+    host: str
+    node: str | None
+    port: int | None
+    answers: bool | None
+    role: str | None
+    otp_release: str | None
+    problem: str | None
+
+
+def find_nodes(
+    *hosts: str,
+    cookie: str | None = None,
+    cookie_file: str | os.PathLike[str] | None = None,
+    epmd_port: int | None = None,
+    timeout: float | None = None,
+    connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
+) -> Table[FoundNode]:
+    """Ask the EPMD of each host for its nodes, and each node who it is.
+
+    Without a cookie the nodes are only listed.
+
+    :param hosts: names or addresses.
+    :param timeout: of all that is asked of one node, in seconds; by default that for connecting.
+    :raises EpmdUnreachable: there is only one host, and its EPMD does not answer.
+    :raises HostNotFound: likewise.
+    """
+    port = default_epmd_port() if epmd_port is None else epmd_port
+    seconds = connect_timeout if timeout is None else timeout
+    found: list[tuple[FoundNode, Dialing | None]] = []
+    for host in hosts:
+        try:
+            names = epmd.read_names_response(
+                query_epmd(host, port, epmd.names_request(), time.monotonic() + connect_timeout)
+            )
+        except IrisAdminError as error:
+            if len(hosts) == 1:
+                raise
+            found.append((FoundNode(host, None, None, None, None, None, str(error)), None))
+            continue
+        for name, node_port in sorted(names.items()):
+            listed = FoundNode(host, f"{name}@{host}", node_port, None, None, None, None)
+            try:
+                dialing = dialing_for(
+                    str(listed.node),
+                    cookie=cookie,
+                    cookie_file=cookie_file,
+                    epmd_port=port,
+                    connect_timeout=connect_timeout,
+                )
+            except ConfigError as error:
+                found.append((replace(listed, problem=str(error)), None))
+            else:
+                found.append((listed, replace(dialing, target=replace(dialing.target, port=node_port))))
+    return Table(FoundNode, _ask_all(found, seconds))
+
+
+def hosts_around(node: str, **options: Any) -> list[str]:
+    """The host of a node, and those of the nodes that it is connected to.
+
+    Where the node cannot be asked, its own host is all that is known.
+
+    :param node: as for :func:`iris_admin.connect`, like the options.
+    :raises ConfigError: that is no node name.
+    """
+    hosts = [NodeName.parse(node).host]
+    try:
+        with connect(node, **options) as seed:
+            names = seed.call("erlang", "nodes", Atom("connected"), idempotent=True)
+            # A client such as this one is connected, too, and its host need not have an EPMD.
+            connected = sorted({name.partition("@")[2] for name in names if name != seed.our_name})
+    except IrisAdminError:
+        return hosts
+    return list(dict.fromkeys([*hosts, *connected]))
+
+
+def _ask_all(found: Sequence[tuple[FoundNode, Dialing | None]], timeout: float) -> list[FoundNode]:
+    rows = [listed for listed, _ in found]
+    waiting: SimpleQueue[tuple[int, Dialing]] = SimpleQueue()
+    for index, (_, dialing) in enumerate(found):
+        if dialing is not None:
+            waiting.put((index, dialing))
+
+    def work() -> None:
+        while True:
+            try:
+                index, dialing = waiting.get(block=False)
+            except Empty:
+                return
+            rows[index] = _ask(rows[index], dialing, timeout)
+
+    # Daemons, so that Ctrl-C does not wait for them.
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_THREADS, waiting.qsize()))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return rows
+
+
+def _ask(listed: FoundNode, dialing: Dialing, timeout: float) -> FoundNode:
+    """What a node says of itself."""
+    node = Node(dialing, timeout=timeout)
+    try:
+        with node:
+            node.reconnect()
+            role, release = run(_identity(node.name), lambda _: node)
+    except HandshakeRefused as error:
+        if error.actual_name is not None and dialing.address is None:
+            # The host was not given in the way that the node's name has it.
+            port, name = dialing.target.port, NodeName.parse(error.actual_name)
+            renamed = replace(dialing, target=replace(name, port=port), address=dialing.host)
+            return _ask(replace(listed, node=error.actual_name), renamed, timeout)
+        return replace(listed, answers=True, problem=str(error))
+    except CookieMismatch as error:
+        return replace(listed, answers=True, problem=str(error))
+    except IrisAdminError as error:
+        return replace(listed, answers=False, problem=str(error))
+    return replace(listed, answers=True, role=role, otp_release=release)
+
+
+def _identity(name: str) -> Operation[tuple[str, str]]:
+    applications = yield Call("application", "which_applications", idempotent=True)
+    release = yield Call("erlang", "system_info", (Atom("otp_release"),), idempotent=True)
+    return role_of(name, applications).role, chardata_to_str(release, "utf-8") or ""
