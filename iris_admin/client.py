@@ -25,6 +25,11 @@ from iris_admin.transport.retry import with_retries
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from iris_admin.operations.memory import Memory
+    from iris_admin.operations.mnesia import MnesiaInfo
+    from iris_admin.operations.roles import Role
+    from iris_admin.operations.stats import Stats
+
 T = TypeVar("T")
 
 DEFAULT_TIMEOUT = 10.0
@@ -241,6 +246,32 @@ class Node:
         start = time.perf_counter()
         self.call("erlang", "node", idempotent=True)
         return time.perf_counter() - start
+
+    # Operations
+
+    def memory(self) -> Memory:
+        """The node's memory by kind, in bytes; see :func:`iris_admin.operations.memory.memory`."""
+        from iris_admin.operations.memory import memory
+
+        return self._run(memory())
+
+    def stats(self) -> Stats:
+        """The node's vital figures; see :func:`iris_admin.operations.stats.stats`."""
+        from iris_admin.operations.stats import stats
+
+        return self._run(stats())
+
+    def role(self) -> Role:
+        """What kind of node it is; see :func:`iris_admin.operations.roles.role`."""
+        from iris_admin.operations.roles import role
+
+        return self._run(role())
+
+    def mnesia_info(self) -> MnesiaInfo:
+        """What there is to know about Mnesia on the node; see :func:`iris_admin.operations.mnesia.mnesia_info`."""
+        from iris_admin.operations.mnesia import mnesia_info
+
+        return self._run(mnesia_info())
 
     # How it is done
 

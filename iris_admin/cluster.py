@@ -6,14 +6,19 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from iris_admin.client import Node, connect
 from iris_admin.errors import ConfigError, IrisAdminError, NodeNotFound
 from iris_admin.node_name import NodeName
+from iris_admin.operations.parallel import side_by_side
 from iris_admin.operations.steps import Operation
 from iris_admin.runner import run
 from iris_admin.terms import Atom, Term
+
+if TYPE_CHECKING:
+    from iris_admin.operations.offline import Offline
+    from iris_admin.operations.presence import Presence
 
 T = TypeVar("T")
 
@@ -50,8 +55,8 @@ class PerNode(Mapping[str, Any]):
 def connect_cluster(seed: str, *, on_progress: Callable[[str], None] | None = None, **options: Any) -> Cluster:
     """Join all nodes of a cluster, given one.
 
-    The others are those that the seed is connected to, hidden ones included. One that cannot be joined is no
-    error here: it is in :attr:`Cluster.unreachable`, and every call shows it.
+    The others are those that the seed is connected to, hidden ones included, those that they are connected to, and
+    so on. One that cannot be joined is no error here: it is in :attr:`Cluster.unreachable`, and every call shows it.
 
     :param seed: a node, as for :func:`iris_admin.client.connect`.
     :param on_progress: told a line now and then by operations that take long.
@@ -75,7 +80,7 @@ class Cluster:
         self._nodes: dict[str, Node] = {seed.name: seed}
         #: Nodes of the cluster that could not be joined, with the reason.
         self.unreachable: dict[str, IrisAdminError] = {}
-        #: Names that the seed is connected to but no EPMD knows: other administrators and remote shells.
+        #: Names that are connected but that no EPMD knows: other administrators and remote shells.
         self.guests: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self.refresh()
@@ -114,22 +119,37 @@ class Cluster:
         raise ConfigError(f"{name} is no node of this cluster", node=name, hint=f"Its nodes: {', '.join(self.nodes)}")
 
     def refresh(self) -> None:
-        """Look for the cluster's nodes again, and join those that are not joined yet."""
-        connected = self._seed.call("erlang", "nodes", Atom("connected"), idempotent=True)
-        ours = self._seed.our_name
-        wanted = [str(name) for name in connected if name != ours and name not in self._nodes]
-        guests, unreachable = [], {}
-        if wanted:
-            with ThreadPoolExecutor(min(_CONNECTORS, len(wanted))) as pool:
-                for name, joined in zip(wanted, pool.map(self._join, wanted), strict=True):
-                    if isinstance(joined, Node):
-                        self._nodes[name] = joined
-                    elif isinstance(joined, NodeNotFound):
-                        guests.append(name)
-                    else:
-                        unreachable[name] = joined
+        """Look for the cluster's nodes again, and join those that are not joined yet.
+
+        Each node that was joined is asked in its turn which nodes it is connected to: a hidden edge knows only cores.
+
+        :raises IrisAdminError: the seed does not answer.
+        """
+        guests: set[str] = set()
+        unreachable: dict[str, IrisAdminError] = {}
+        asked: set[str] = set()
+        while new := tuple(name for name in self._nodes if name not in asked):
+            asked.update(new)
+            answers = self.call("erlang", "nodes", Atom("connected"), nodes=new)
+            if self._seed.name in answers.errors_by_node:
+                raise answers.errors_by_node[self._seed.name]
+            found = {str(name) for connected in answers.values_by_node.values() for name in connected}
+            ours = {node.our_name for node in self._nodes.values()}
+            self._join_all(sorted(found.difference(ours, self._nodes, guests, unreachable)), guests, unreachable)
         with self._lock:
-            self.guests, self.unreachable = tuple(guests), unreachable
+            self.guests, self.unreachable = tuple(sorted(guests)), unreachable
+
+    def _join_all(self, names: list[str], guests: set[str], unreachable: dict[str, IrisAdminError]) -> None:
+        if not names:
+            return
+        with ThreadPoolExecutor(min(_CONNECTORS, len(names))) as pool:
+            for name, joined in zip(names, pool.map(self._join, names), strict=True):
+                if isinstance(joined, Node):
+                    self._nodes[name] = joined
+                elif isinstance(joined, NodeNotFound):
+                    guests.add(name)
+                else:
+                    unreachable[name] = joined
 
     def close(self) -> None:
         """Leave every node."""
@@ -137,7 +157,12 @@ class Cluster:
             node.close()
 
     def call(
-        self, module: str, function: str, *args: Term, timeout: float | None = None, nodes: tuple[str, ...] | None = None
+        self,
+        module: str,
+        function: str,
+        *args: Term,
+        timeout: float | None = None,
+        nodes: tuple[str, ...] | None = None,
     ) -> PerNode:
         """Call a function on every node at once.
 
@@ -157,6 +182,34 @@ class Cluster:
             except IrisAdminError as error:
                 outcomes[name] = error
         return PerNode(outcomes)
+
+    # Operations
+
+    def memory(self) -> PerNode:
+        """The memory of each node by kind, in bytes; see :func:`iris_admin.operations.memory.memory`."""
+        from iris_admin.operations.memory import memory
+
+        return PerNode(self._run(side_by_side({name: memory(name) for name in self.nodes})))
+
+    def stats(self) -> PerNode:
+        """The vital figures of each node; see :func:`iris_admin.operations.stats.stats`."""
+        from iris_admin.operations.stats import stats
+
+        return PerNode(self._run(side_by_side({name: stats(name) for name in self.nodes})))
+
+    def offline_show(self, user: str | bytes, *, payload: bool = False, limit: int | None = None) -> Offline:
+        """What is stored for a user; see :func:`iris_admin.operations.offline.offline_show`."""
+        from iris_admin.operations.offline import offline_show
+
+        return self._run(offline_show(user, self.nodes, payload=payload, limit=limit))
+
+    def presence_show(self, user: str | bytes) -> Presence:
+        """Where a user is connected; see :func:`iris_admin.operations.presence.presence_show`."""
+        from iris_admin.operations.presence import presence_show
+
+        return self._run(presence_show(user, self.nodes))
+
+    # How it is done
 
     def _join(self, name: str) -> Node | IrisAdminError:
         try:

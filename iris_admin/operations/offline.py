@@ -176,14 +176,14 @@ class Store:
 
 
 def offline_show(
-    user: str | bytes, nodes: Sequence[str], *, payload: bool = False, limit: int = SHOWN_RECORDS
+    user: str | bytes, nodes: Sequence[str], *, payload: bool = False, limit: int | None = None
 ) -> Operation[Offline]:
     """What is stored for a user.
 
     :param user: the user's id.
     :param nodes: all nodes of the cluster.
     :param payload: whether to keep the payloads; they are people's messages.
-    :param limit: read this many records at most.
+    :param limit: read this many records at most; None means :data:`SHOWN_RECORDS`.
     :raises NotApplicable: none of the nodes holds the table.
     """
     wanted = user_id(user)
@@ -201,7 +201,13 @@ def offline_show(
             for record in records:
                 messages.extend(describe(record, core, keep_payload=payload))
 
-        head = yield from _read(wanted, store.core, take, max_records=limit, max_bytes=MAX_BYTES)
+        head = yield from _read(
+            wanted,
+            store.core,
+            take,
+            max_records=SHOWN_RECORDS if limit is None else limit,
+            max_bytes=MAX_BYTES,
+        )
         heads.append(head)
         keys.extend(head.keys)
         cut = cut or head.cut
