@@ -9,6 +9,7 @@ node (or be the name of a module that it can load) before it is sent as one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 from iris_admin.errors import RemoteError, TermSyntaxError, UnknownAtom
 from iris_admin.operations.steps import AllOf, Call, Capture, Operation
@@ -81,7 +82,9 @@ def evaluate(
     :raises RemoteError: the evaluation failed.
     """
     tokens, names = _prepare(text, bindings or {})
-    yield from require_atoms((token[2] for token in tokens if token[0] == "atom"), node=node)
+    atoms = (token[2] for token in tokens if token[0] == "atom")
+    modules = (token[2] for token, behind in pairwise(tokens) if token[0] == "atom" and behind[0] == ":")
+    yield from require_atoms(atoms, modules=modules, node=node)
     form = yield from _parse(tokens, node)
     return (yield from _evaluate_form(form, names, bindings or {}, node, timeout, idempotent=False, capture=capture))
 
@@ -108,26 +111,30 @@ def run_remote(
     return (yield from _evaluate_form(form, names, bindings or {}, node, timeout, idempotent=idempotent))
 
 
-def require_atoms(atoms: Iterable[Atom], *, node: str | None = None) -> Operation[None]:
+def require_atoms(
+    atoms: Iterable[Atom], *, modules: Iterable[Atom] = (), node: str | None = None
+) -> Operation[None]:
     """See that a node knows some atoms, without making any.
 
     An atom that is unknown, but names a module in the node's code path, is made known by loading that module, as
     a call of it would do.
 
+    :param modules: those of the atoms that name modules: when others are unknown, these are loaded as well, for
+        they may be the names of their functions.
     :raises UnknownAtom: the node does not know one of them.
     """
     wanted = sorted(set(atoms))
     if not wanted:
         return
     unknown = yield from _unknown_atoms(wanted, node)
-    modules = []
-    for atom in unknown:
+    loadable = []
+    for atom in sorted({*unknown, *modules}) if unknown else ():
         found = yield Call("code", "where_is_file", (charlist(f"{atom}.beam"),), node=node, idempotent=True)
         if isinstance(found, list):
-            modules.append(atom)
-    for module in modules:
+            loadable.append(atom)
+    for module in loadable:
         yield Call("code", "ensure_loaded", (module,), node=node, idempotent=True)
-    if modules:
+    if loadable:
         unknown = yield from _unknown_atoms(unknown, node)
     if unknown:
         raise UnknownAtom(
@@ -189,6 +196,10 @@ def _prepare(text: str, bindings: Mapping[str, Term]) -> tuple[list[tuple[Term, 
         raise TermSyntaxError("there is nothing to evaluate")
     if any(token[0] == "dot" for token in tokens):
         raise TermSyntaxError("a dot ends the text", hint="Separate expressions with commas.")
+    for token in tokens:
+        # The scanner takes any character for a symbol, but the node need not have an atom of that name.
+        if not (token[0].isascii() and token[0].isprintable()):
+            raise TermSyntaxError(f"Erlang has no symbol {token[0]!s}")
     variables = {token[2] for token in tokens if token[0] == _VAR and token[2] != "_"}
     wanted = sorted(variables.union(bindings))
     if len(wanted) > len(_VARIABLE_NAMES):
