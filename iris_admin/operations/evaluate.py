@@ -111,9 +111,7 @@ def run_remote(
     return (yield from _evaluate_form(form, names, bindings or {}, node, timeout, idempotent=idempotent))
 
 
-def require_atoms(
-    atoms: Iterable[Atom], *, modules: Iterable[Atom] = (), node: str | None = None
-) -> Operation[None]:
+def require_atoms(atoms: Iterable[Atom], *, modules: Iterable[Atom] = (), node: str | None = None) -> Operation[None]:
     """See that a node knows some atoms, without making any.
 
     An atom that is unknown, but names a module in the node's code path, is made known by loading that module, as
