@@ -19,6 +19,7 @@ from iris_admin.terms import Atom, Term
 if TYPE_CHECKING:
     from iris_admin.operations.offline import Offline
     from iris_admin.operations.presence import Presence
+    from iris_admin.operations.redeliver import Redelivery
 
 T = TypeVar("T")
 
@@ -182,6 +183,12 @@ class Cluster:
             except IrisAdminError as error:
                 outcomes[name] = error
         return PerNode(outcomes)
+
+    def redeliver(self, user: str | bytes, *, dry_run: bool = False) -> Redelivery:
+        """Deliver a user's stored messages; see :func:`iris_admin.operations.redeliver.redeliver`."""
+        from iris_admin.operations.redeliver import redeliver
+
+        return self._run(redeliver(user, self.nodes, dry_run=dry_run))
 
     # Operations
 

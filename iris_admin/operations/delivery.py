@@ -20,6 +20,7 @@ from itertools import islice
 from iris_admin.errors import IrisAdminError, RemoteError
 from iris_admin.operations.evaluate import run_remote
 from iris_admin.operations.steps import AllOf, Call, Operation, Progress
+from iris_admin.proto.etf import encode
 from iris_admin.terms import Pid, Term
 
 #: Messages between two looks at the store: doubled after each window that was acknowledged whole.
@@ -43,6 +44,8 @@ class Fate(Enum):
     """What became of a stored message."""
 
     ACKNOWLEDGED = "acknowledged"
+    #: Delivered by the cluster's own ``redeliver/1``, and no longer stored.
+    DELIVERED_BY_IRIS = "delivered by Iris"
     #: Sent, and stored again by the edge; the original is kept, so it is stored twice.
     STORED_AGAIN = "stored again"
     #: Sent, but not acknowledged in time; the original is kept.
@@ -64,6 +67,11 @@ class Stored:
     fate: Fate = Fate.NOT_SENT
     #: Whether its record has been deleted from the store.
     deleted: bool = False
+
+    @property
+    def identity(self) -> bytes:
+        """Tells stored messages apart: equal for the same message of the same record."""
+        return encode((self.record, self.part))
 
     @property
     def digest(self) -> bytes:

@@ -30,21 +30,20 @@ from iris_admin.terms import (
     charlist,
 )
 
-#: Atoms to name variables by: BIFs of the module erlang, which every release has.
-_VARIABLE_NAMES = tuple(
-    Atom(name)
-    for name in (
-        "abs adler32 adler32_combine append append_element apply atom_to_binary atom_to_list binary_part "
-        "binary_to_atom binary_to_existing_atom binary_to_float binary_to_integer binary_to_list binary_to_term "
-        "bit_size bitstring_to_list bump_reductions byte_size cancel_timer ceil check_old_code check_process_code "
-        "convert_time_unit crc32 crc32_combine date decode_packet delete_element delete_module demonitor display "
-        "element erase error exit external_size float float_to_binary float_to_list floor fun_info fun_to_list "
-        "function_exported garbage_collect get get_cookie get_keys get_module_info group_leader hd insert_element "
-        "integer_to_binary integer_to_list iolist_size iolist_to_binary is_alive is_atom is_binary is_bitstring "
-        "is_boolean is_builtin is_float is_function is_integer is_list is_map is_number is_pid is_port "
-        "is_process_alive is_record is_reference is_tuple length link list_to_atom list_to_binary"
-    ).split()
+#: Names of BIFs of the module erlang, which every release has.
+_BIFS = (
+    "abs adler32 adler32_combine append append_element apply atom_to_binary atom_to_list binary_part "
+    "binary_to_atom binary_to_existing_atom binary_to_float binary_to_integer binary_to_list binary_to_term "
+    "bit_size bitstring_to_list bump_reductions byte_size cancel_timer ceil check_old_code check_process_code "
+    "convert_time_unit crc32 crc32_combine date decode_packet delete_element delete_module demonitor display "
+    "element erase error exit external_size float float_to_binary float_to_list floor fun_info fun_to_list "
+    "function_exported garbage_collect get get_cookie get_keys get_module_info group_leader hd insert_element "
+    "integer_to_binary integer_to_list iolist_size iolist_to_binary is_alive is_atom is_binary is_bitstring "
+    "is_boolean is_builtin is_float is_function is_integer is_list is_map is_number is_pid is_port "
+    "is_process_alive is_record is_reference is_tuple length link list_to_atom list_to_binary"
 )
+#: Atoms to name variables by.
+_VARIABLE_NAMES = tuple(Atom(name) for name in _BIFS.split())
 
 _VAR = Atom("var")
 _LINE = 1

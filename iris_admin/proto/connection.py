@@ -276,9 +276,7 @@ class Connection:
     def _end_call(self, call_id: int) -> _CallState:
         call = self._calls.pop(call_id)
         for watcher, reference in call.monitors:
-            self._signal(
-                (Operation.PAYLOAD_MONITOR_P_EXIT, self._pid(call_id), watcher, reference), services.NOPROC
-            )
+            self._signal((Operation.PAYLOAD_MONITOR_P_EXIT, self._pid(call_id), watcher, reference), services.NOPROC)
         return call
 
     def _finish(self, call_id: int, message: bytes, offset: int, outcome: Outcome | None) -> None:
@@ -424,7 +422,9 @@ class Connection:
     def _serve_spawn(self, req_id: Reference, client: Pid, mfa: Term, options: Term, args: Term) -> None:
         options = options if isinstance(options, list) else []
         linked = "link" in options
-        monitored = any(option == "monitor" or (type(option) is tuple and option[:1] == ("monitor",)) for option in options)
+        monitored = any(
+            option == "monitor" or (type(option) is tuple and option[:1] == ("monitor",)) for option in options
+        )
         process = self._pid(self._new_id())
         reason = services.answer_spawn(mfa, args)
         self._signal((Operation.SPAWN_REPLY, req_id, client, linked | monitored << 1, process))

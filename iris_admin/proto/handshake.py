@@ -200,9 +200,7 @@ class Handshake:
             raise HandshakeRefused(
                 f"{name} is too old: it lacks {missing!r}", node=name, hint="iris_admin speaks to OTP 25 and later."
             )
-        self._to_send += self._frame(
-            b"r" + struct.pack(">I", self._challenge) + digest(self._cookie, challenge)
-        )
+        self._to_send += self._frame(b"r" + struct.pack(">I", self._challenge) + digest(self._cookie, challenge))
         self._waiting = _Waiting.FOR_ACK
 
     def _receive_ack(self, their_digest: bytes) -> None:

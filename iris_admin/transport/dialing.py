@@ -86,9 +86,7 @@ class Dialing:
 
     def _ask_epmd(self, deadline: float) -> epmd.NodeRegistration:
         node, host = str(self.target), self.host
-        registration = epmd.read_port2_response(
-            self._query_epmd(epmd.port_please2_request(self.target.name), deadline)
-        )
+        registration = epmd.read_port2_response(self._query_epmd(epmd.port_please2_request(self.target.name), deadline))
         if registration is None:
             names = epmd.read_names_response(self._query_epmd(epmd.names_request(), deadline))
             others = ", ".join(sorted(names)) or "none"
