@@ -1,0 +1,33 @@
+"""``iris-admin nodes``."""
+
+from __future__ import annotations
+
+import click
+
+from iris_admin.cli.command import Command
+from iris_admin.cli.session import Session
+from iris_admin.errors import EX_UNAVAILABLE
+
+
+@click.command("nodes", cls=Command)
+@click.argument("hosts", metavar="[HOST]...", nargs=-1)
+@click.pass_obj
+def command(session: Session, hosts: tuple[str, ...]) -> None:
+    """List the nodes that a host's EPMD knows, and which of them answer.
+
+    Without HOST: the host of the node, and those of the nodes that it is connected to. The list itself needs no
+    cookie. Exit code 69 if a node does not answer.
+    """
+    from iris_admin.cli.layout import table
+    from iris_admin.discovery import find_nodes, hosts_around
+
+    if hosts:
+        options = session.options()
+    else:
+        node, options = session.node_and_options()
+        hosts = tuple(hosts_around(node, **options))
+    found = find_nodes(*hosts, **options)
+    rows = found.to_dicts()
+    session.show(rows, text=lambda: table(rows)[1:])
+    if any(node.answers is False for node in found):
+        click.get_current_context().exit(EX_UNAVAILABLE)

@@ -1,0 +1,191 @@
+"""What one command line asks to connect to, and how its result is to be written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from iris_admin.client import Node
+    from iris_admin.cluster import Cluster
+    from iris_admin.config import ClusterConfig
+    from iris_admin.transport.dialing import Dialing
+
+FORMATS = ("table", "json", "jsonl", "csv")
+NODE_VARIABLE = "IRIS_ADMIN_NODE"
+TIMEOUT_VARIABLE = "IRIS_ADMIN_TIMEOUT"
+
+_NO_NODE = "No node was named. Use -n NODE, or set IRIS_ADMIN_NODE, or name a cluster of the configuration file by -c."
+
+
+class Session:
+    """The shared options of a command line.
+
+    What is nearer to the command counts: an option before the cluster that ``-c`` names, that before a variable of
+    the environment, and that before the file's default cluster, which only counts where nothing names a node.
+
+    :ivar given: the options of the command line, by their names, as they are read.
+    """
+
+    def __init__(self) -> None:
+        self.given: dict[str, Any] = {}
+        self._warned_of_cookie = False
+
+    @classmethod
+    def of(cls, ctx: click.Context) -> Session:
+        """The one session of a command line."""
+        session: Session = ctx.meta.setdefault("iris_admin.session", cls())
+        return session
+
+    @property
+    def format(self) -> str:
+        """One of :data:`FORMATS`."""
+        return str(self.given.get("output", "table"))
+
+    @property
+    def verbose(self) -> bool:
+        """Whether to tell more on stderr."""
+        return bool(self.given.get("verbose", False))
+
+    # To connect
+
+    def node_and_options(self) -> tuple[str, dict[str, Any]]:
+        """The node to connect to, and the other arguments of :func:`iris_admin.connect`.
+
+        :raises click.UsageError: no node was named.
+        :raises ConfigError: a variable or the configuration file is wrong.
+        """
+        named, default = self._clusters()
+        node = (
+            self.given.get("node")
+            or (named and named.node)
+            or os.environ.get(NODE_VARIABLE)
+            or (default and default.node)
+        )
+        if not node:
+            raise click.UsageError(_NO_NODE)
+        return node, self.options(named, default)
+
+    def options(self, named: ClusterConfig | None = None, default: ClusterConfig | None = None) -> dict[str, Any]:
+        """The arguments of :func:`iris_admin.connect` that are not the node."""
+        options = default.connect_options() if default is not None else {}
+        if os.environ.get("IRIS_ADMIN_COOKIE") or os.environ.get("IRIS_ADMIN_COOKIE_FILE"):
+            options.pop("cookie_file", None)
+        if os.environ.get("ERL_EPMD_PORT"):
+            options.pop("epmd_port", None)
+        if text := os.environ.get(TIMEOUT_VARIABLE):
+            options["timeout"] = options["connect_timeout"] = _seconds(text)
+        if named is not None:
+            options |= named.connect_options()
+        given = self.given
+        if "cookie" in given and "cookie_file" in given:
+            raise click.UsageError("--cookie and --cookie-file exclude each other.")
+        if "cookie" in given:
+            self._warn_of_cookie()
+            options["cookie"] = given["cookie"]
+        if "cookie_file" in given:
+            options["cookie_file"] = given["cookie_file"]
+        if "epmd_port" in given:
+            options["epmd_port"] = given["epmd_port"]
+        if "timeout" in given:
+            options["timeout"] = options["connect_timeout"] = given["timeout"]
+        return options
+
+    def _clusters(self) -> tuple[ClusterConfig | None, ClusterConfig | None]:
+        """The cluster that the command line names, and the one that is meant where nothing is named."""
+        name = self.given.get("cluster")
+        if name is None and (self.given.get("node") or os.environ.get(NODE_VARIABLE)):
+            return None, None
+        from iris_admin.config import load_config
+
+        config = load_config(self.given.get("config"))
+        if name is not None:
+            return config.cluster(name), None
+        return None, None if config.default_cluster is None else config.cluster(config.default_cluster)
+
+    def connect(self) -> Node:
+        """Join the node."""
+        from iris_admin.client import connect
+
+        node, options = self.node_and_options()
+        return connect(node, **options)
+
+    def connect_cluster(self) -> Cluster:
+        """Join all nodes of the cluster. What an operation says while it runs goes to stderr, if somebody reads it."""
+        from iris_admin.cluster import connect_cluster
+
+        node, options = self.node_and_options()
+        on_progress = self.tell if self.verbose or sys.stderr.isatty() else None
+        return connect_cluster(node, on_progress=on_progress, **options)
+
+    def dialing(self, node: str | None = None) -> Dialing:
+        """How a node is dialled.
+
+        :param node: full name of another node of the cluster.
+        """
+        from iris_admin.client import dialing_for
+        from iris_admin.node_name import NodeName
+
+        seed, options = self.node_and_options()
+        options.pop("timeout", None)
+        # The seed may have a port with its name, which an error does not repeat.
+        if node is None or node == str(NodeName.parse(seed)):
+            node = seed
+        return dialing_for(node, **options)
+
+    def _warn_of_cookie(self) -> None:
+        if not self._warned_of_cookie:
+            self._warned_of_cookie = True
+            self.warn("a cookie on the command line shows in the list of processes; use --cookie-file FILE")
+
+    # To write
+
+    def tell(self, text: str) -> None:
+        """Write a line for the person who waits, to stderr."""
+        from iris_admin.text import printable
+
+        click.echo(printable(text), err=True)
+
+    def warn(self, text: str) -> None:
+        """Write a warning to stderr."""
+        self.tell(f"warning: {text}")
+
+    def show(
+        self,
+        document: Any,
+        *,
+        text: Callable[[], Iterable[str]],
+        rows: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Write a result to stdout, in the format that was asked for.
+
+        :param document: the result as JSON values.
+        :param text: gives the lines for people.
+        :param rows: what CSV and JSON lines write; by default the document, or its elements.
+        """
+        if self.format == "table":
+            output = "".join(f"{line}\n" for line in text())
+        else:
+            from iris_admin.cli import formats
+
+            output = formats.write(self.format, document, rows)
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        sys.stdout.write(output)
+
+
+def _seconds(text: str) -> float:
+    from iris_admin.errors import ConfigError
+
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(f"the variable {TIMEOUT_VARIABLE} is no number of seconds above 0: {text!r}")
+    return seconds
