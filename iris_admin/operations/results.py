@@ -20,6 +20,8 @@ _BRIEF = 60
 _BRIEF_ELEMENTS = 5
 #: Rows of a table that a notebook shows; the table says how many there are.
 _SHOWN_ROWS = 200
+#: Containers within containers that are searched for results.
+_DEEPEST = 20
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -118,13 +120,13 @@ def plain(value: object) -> Any:
     :func:`iris_admin.json_values.to_json_value` says: binaries become their text, or Erlang syntax when they are no
     UTF-8; pids and references Erlang syntax.
     """
+    return _plain(value, 0)
+
+
+def _plain(value: object, depth: int) -> Any:
     match value:
-        case None | bool() | int() | float():
-            return value
         case Enum():
-            return plain(value.value)
-        case str():
-            return str(value)
+            return _plain(value.value, depth)
         case Result():
             return value.to_dict()
         case Table():
@@ -133,10 +135,12 @@ def plain(value: object) -> Any:
             return {"error": type(value).__name__, "message": str(value), "node": value.node, "hint": value.hint}
         case Path():
             return str(value)
-        case dict():
-            return to_json_value({key: plain(item) for key, item in value.items()})
-        case list() | tuple():
-            return [plain(item) for item in value]
+        # Beyond that depth there are no results, only terms.
+        case dict() if depth < _DEEPEST:
+            names = to_json_value(dict.fromkeys(value))
+            return {name: _plain(item, depth + 1) for name, item in zip(names, value.values(), strict=True)}
+        case list() | tuple() if depth < _DEEPEST:
+            return [_plain(item, depth + 1) for item in value]
     return to_json_value(value)
 
 
