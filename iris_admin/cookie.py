@@ -6,6 +6,7 @@ A cookie is never logged and never shown; a failed connection shows its :func:`f
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass, field
 from hashlib import md5
@@ -18,6 +19,9 @@ COOKIE_FILE_VARIABLE = "IRIS_ADMIN_COOKIE_FILE"
 
 #: Longer ones are refused by the VM, since a cookie is an atom.
 _MAX_LENGTH = 255
+
+#: What the VM takes from a file (``auth:check_cookie/2``): its first line, blanks included, if nothing else follows.
+_IN_FILE = re.compile(r"([ -~]*)[\r\n ]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,10 @@ def read_cookie_file(path: Path) -> Cookie:
             f"the cookie file {path} is open to others (mode {mode & 0o777:o}); a node refuses it as well",
             hint=f"chmod 400 {path}",
         )
-    return _checked(value.strip(), str(path))
+    first_line = _IN_FILE.fullmatch(value)
+    if first_line is None:
+        raise ConfigError(f"the cookie file {path} holds more than one line of ASCII; a node refuses it as well")
+    return _checked(first_line[1], str(path))
 
 
 def _checked(value: str, source: str) -> Cookie:

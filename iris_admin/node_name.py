@@ -46,7 +46,7 @@ class NodeName:
         host, port_text = (rest, "") if at else (short_host_name(), "")
         if host.startswith("["):
             host, closed, behind = host[1:].partition("]")
-            if not closed or (behind and not behind.startswith(":")):
+            if not closed or behind == ":" or (behind and not behind.startswith(":")):
                 raise _bad(text)
             port_text = behind[1:]
         elif host.count(":") == 1:
