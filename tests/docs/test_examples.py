@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,14 @@ PAGES = [
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
-def test_examples_of_page(page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NODE", "COOKIE", "COOKIE_FILE", "TIMEOUT"):
-        monkeypatch.delenv(f"IRIS_ADMIN_{name}", raising=False)
+def test_examples_of_page(
+    page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Nothing of the person who runs the tests: no cookie, no configuration, and no backups among theirs.
+    for name in [name for name in os.environ if name.startswith("IRIS_ADMIN_")]:
+        monkeypatch.delenv(name)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
     for fixture in fixtures_of(page):
         for name, value in request.getfixturevalue(fixture).environment.items():
             monkeypatch.setenv(name, value)
