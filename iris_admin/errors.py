@@ -24,6 +24,7 @@
     ├── NoSuchUser               the user is not known anywhere
     ├── UnsafeOperation          refused, because something could be lost
     ├── BackupError              a backup file cannot be written or read
+    ├── AuditError               the audit file cannot be written or read
     └── ForkedProcess            a connection was used on the other side of a fork
 
 Each carries ``node`` (the node concerned, or None), ``hint`` (what to do next, or None) and
@@ -279,6 +280,12 @@ class UnsafeOperation(IrisAdminError):
 
 class BackupError(IrisAdminError):
     """A backup file cannot be written or read, or is not complete."""
+
+    exit_code = EX_IOERR
+
+
+class AuditError(IrisAdminError):
+    """The file that records what was changed cannot be written or read."""
 
     exit_code = EX_IOERR
 

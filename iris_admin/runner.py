@@ -6,7 +6,19 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from iris_admin.operations.steps import AllOf, Call, Capture, Now, Operation, Pause, Progress, SaveBackup, Step
+from iris_admin.operations.steps import (
+    AllOf,
+    Call,
+    Capture,
+    Now,
+    Operation,
+    Pause,
+    PrepareAudit,
+    Progress,
+    RecordChange,
+    SaveBackup,
+    Step,
+)
 
 if TYPE_CHECKING:
     from iris_admin.client import Node
@@ -60,6 +72,14 @@ def perform(step: Step, find_node: NodeFinder, on_progress: Callable[[str], None
             from iris_admin.backup import save_backup
 
             return save_backup(label, terms)
+        case PrepareAudit():
+            from iris_admin.audit import prepare_audit
+
+            prepare_audit()
+        case RecordChange():
+            from iris_admin.audit import record
+
+            record(step.command, step.node, step.plan, step.outcome, step.backup)
         case Progress(message):
             if on_progress is not None:
                 on_progress(message)

@@ -73,6 +73,22 @@ class SaveBackup:
 
 
 @dataclass(frozen=True, slots=True)
+class PrepareAudit:
+    """See that the audit file can be written; the result is None."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordChange:
+    """Append a line to the audit file; the result is None. :func:`iris_admin.audit.record` explains the fields."""
+
+    command: str
+    node: str | None
+    plan: object
+    outcome: str
+    backup: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """Tell the person who waits; the result is None.
 
@@ -82,7 +98,7 @@ class Progress:
     message: str
 
 
-Step: TypeAlias = Call | Capture | AllOf | Pause | Now | SaveBackup | Progress
+Step: TypeAlias = Call | Capture | AllOf | Pause | Now | SaveBackup | PrepareAudit | RecordChange | Progress
 Backup: TypeAlias = Path
 #: A generator that yields steps and returns a ``T``.
 Operation: TypeAlias = Generator[Step, Any, T]
