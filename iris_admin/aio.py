@@ -15,7 +15,7 @@ from iris_admin import client, cluster
 from iris_admin.cluster import PerNode
 from iris_admin.errors import IrisAdminError
 from iris_admin.operations.steps import AllOf, Call, Capture, Operation, Pause, Step
-from iris_admin.runner import perform
+from iris_admin.runner import Callee, perform
 from iris_admin.terms import Term
 from iris_admin.transport.retry import retry_policy
 
@@ -27,9 +27,7 @@ async def connect(node: str, **options: Any) -> Node:
     return Node(await asyncio.to_thread(client.connect, node, **options))
 
 
-async def connect_cluster(
-    seed: str, *, on_progress: Callable[[str], None] | None = None, **options: Any
-) -> Cluster:
+async def connect_cluster(seed: str, *, on_progress: Callable[[str], None] | None = None, **options: Any) -> Cluster:
     """Join all nodes of a cluster, given one; see :func:`iris_admin.cluster.connect_cluster`."""
     return Cluster(await asyncio.to_thread(cluster.connect_cluster, seed, on_progress=on_progress, **options))
 
@@ -184,7 +182,12 @@ class Cluster:
         await asyncio.to_thread(self._cluster.refresh)
 
     async def call(
-        self, module: str, function: str, *args: Term, timeout: float | None = None, nodes: tuple[str, ...] | None = None
+        self,
+        module: str,
+        function: str,
+        *args: Term,
+        timeout: float | None = None,
+        nodes: tuple[str, ...] | None = None,
     ) -> PerNode:
         """Call a function on every node at once; see :meth:`iris_admin.cluster.Cluster.call`."""
         names = self.nodes if nodes is None else nodes
@@ -236,5 +239,5 @@ async def _perform(
     return await asyncio.to_thread(perform, step, _no_node, on_progress)
 
 
-def _no_node(name: str | None) -> client.Node:
+def _no_node(_name: str | None) -> Callee:
     raise AssertionError("only calls need a node")

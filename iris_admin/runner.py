@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from iris_admin.operations.steps import (
     AllOf,
@@ -19,14 +19,31 @@ from iris_admin.operations.steps import (
     SaveBackup,
     Step,
 )
+from iris_admin.terms import Term
 
 if TYPE_CHECKING:
-    from iris_admin.client import Node
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
+
+class Callee(Protocol):
+    """What a step needs of a node; see :class:`iris_admin.client.Node`."""
+
+    def call(self, module: str, function: str, *args: Term, timeout: float | None, idempotent: bool) -> Term:
+        """Call a function and wait."""
+
+    def capture(
+        self, module: str, function: str, *args: Term, timeout: float | None, idempotent: bool
+    ) -> tuple[Term, str]:
+        """Call a function that prints, and wait."""
+
+    def submit(self, module: str, function: str, *args: Term, timeout: float | None, capture: bool) -> Future[Any]:
+        """Call a function without waiting."""
+
+
 #: Gives the node that a step names; None is the one that the operation was started on.
-NodeFinder = Callable[[str | None], "Node"]
+NodeFinder = Callable[[str | None], Callee]
 
 
 def run(operation: Operation[T], find_node: NodeFinder, on_progress: Callable[[str], None] | None = None) -> T:
