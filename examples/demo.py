@@ -76,7 +76,14 @@ def show_arrivals(bob: ChatClient) -> None:
 def run(cluster: DemoCluster, iris_admin: Path, *arguments: str) -> int:
     """Run the command line as an operator would, and show what was typed."""
     print(f"\n$ iris-admin {' '.join(arguments)}", flush=True)
-    return subprocess.run([iris_admin, *arguments], env={**os.environ, **cluster.environment}, check=False).returncode
+    environment = {
+        **os.environ,
+        **cluster.environment,
+        # What belongs to the demo goes with it.
+        "IRIS_ADMIN_BACKUP_DIR": str(cluster.directory / "backups"),
+        "IRIS_ADMIN_AUDIT_FILE": str(cluster.directory / "audit.jsonl"),
+    }
+    return subprocess.run([iris_admin, *arguments], env=environment, check=False).returncode
 
 
 if __name__ == "__main__":
