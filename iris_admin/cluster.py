@@ -143,7 +143,8 @@ class Cluster:
     def _join_all(self, names: list[str], guests: set[str], unreachable: dict[str, IrisAdminError]) -> None:
         if not names:
             return
-        with ThreadPoolExecutor(min(_CONNECTORS, len(names))) as pool:
+        pool = ThreadPoolExecutor(min(_CONNECTORS, len(names)))
+        try:
             for name, joined in zip(names, pool.map(self._join, names), strict=True):
                 if isinstance(joined, Node):
                     self._nodes[name] = joined
@@ -151,6 +152,9 @@ class Cluster:
                     guests.add(name)
                 else:
                     unreachable[name] = joined
+        finally:
+            # Whoever is interrupted does not wait for nodes that do not answer.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """Leave every node."""
