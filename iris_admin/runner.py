@@ -10,6 +10,7 @@ from iris_admin.operations.steps import (
     AllOf,
     Call,
     Capture,
+    Knock,
     Now,
     Operation,
     Pause,
@@ -97,6 +98,10 @@ def perform(step: Step, find_node: NodeFinder, on_progress: Callable[[str], None
             from iris_admin.audit import record
 
             record(step.command, step.node, step.plan, step.outcome, step.backup)
+        case Knock(doors, timeout):
+            from iris_admin.transport.knock import knock
+
+            return knock(doors, timeout)
         case Progress(message):
             if on_progress is not None:
                 on_progress(message)

@@ -89,6 +89,46 @@ class RecordChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Door:
+    """Something that listens, to be tried from the operator's machine.
+
+    :param host: a name or an address.
+    :param port: its TCP port.
+    :param kind: ``tcp``; ``epmd``, which is asked for its nodes; ``websocket``, which is greeted as a client would: an
+        edge drops all WebSocket clients when one hangs up without a word.
+    """
+
+    host: str
+    port: int
+    kind: str = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """Connect to each door once, all at the same time; the result is a list with a :class:`Knocked` for each.
+
+    :param timeout: for each, in seconds.
+    """
+
+    doors: tuple[Door, ...]
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Knocked:
+    """What came of it.
+
+    :param seconds: how long the connection took; None where there was none.
+    :param problem: why there was none, or why it is of no use.
+    :param names: what EPMD said: its nodes' names and distribution ports.
+    """
+
+    seconds: float | None
+    problem: str | None = None
+    names: dict[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """Tell the person who waits; the result is None.
 
@@ -98,7 +138,9 @@ class Progress:
     message: str
 
 
-Step: TypeAlias = Call | Capture | AllOf | Pause | Now | SaveBackup | PrepareAudit | RecordChange | Progress
+Step: TypeAlias = (
+    Call | Capture | AllOf | Pause | Now | SaveBackup | PrepareAudit | RecordChange | Knock | Progress
+)
 Backup: TypeAlias = Path
 #: A generator that yields steps and returns a ``T``.
 Operation: TypeAlias = Generator[Step, Any, T]

@@ -71,10 +71,10 @@ class Dialing:
         if port is None:
             port = self._ask_epmd(deadline).port
         try:
-            sock = _connect(self.host, port, deadline)
+            sock = open_connection(self.host, port, deadline)
         except OSError as error:
             raise NodeUnreachable(
-                f"{node} does not accept connections on {self.host}:{port}: {_why(error)}",
+                f"{node} does not accept connections on {self.host}:{port}: {reason(error)}",
                 node=node,
                 hint="Has the node just died, or does a firewall drop its distribution port?",
             ) from None
@@ -170,7 +170,7 @@ def query_epmd(host: str, port: int, request: bytes, deadline: float) -> bytes:
     :raises EpmdUnreachable: nobody answers there.
     """
     try:
-        with _connect(host, port, deadline) as sock:
+        with open_connection(host, port, deadline) as sock:
             sock.sendall(request)
             reply = bytearray()
             while len(reply) < _MAX_EPMD_REPLY:
@@ -182,12 +182,13 @@ def query_epmd(host: str, port: int, request: bytes, deadline: float) -> bytes:
             return bytes(reply)
     except OSError as error:
         raise EpmdUnreachable(
-            f"EPMD on {host}:{port} does not answer: {_why(error)}",
+            f"EPMD on {host}:{port} does not answer: {reason(error)}",
             hint=f"Is {EPMD_PORT_VARIABLE} right? Without EPMD, give the node's own port: name@{host}:PORT",
         ) from None
 
 
-def _why(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """Why a connection failed, in a few words."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return (error.strerror or str(error)).lower()
@@ -200,7 +201,14 @@ def _set_timeout(sock: socket.socket, deadline: float) -> None:
     sock.settimeout(remaining)
 
 
-def _connect(host: str, port: int, deadline: float) -> socket.socket:
+def open_connection(host: str, port: int, deadline: float) -> socket.socket:
+    """Connect to a TCP port, by whichever of the host's addresses answers first in their order.
+
+    :param deadline: on the clock of :func:`time.monotonic`.
+    :returns: a blocking socket without delay, with what is left of the time as its time-out.
+    :raises HostNotFound: the host name does not resolve.
+    :raises OSError: nobody answers.
+    """
     addresses = resolve(host, port, deadline)
     for index, (family, address) in enumerate(addresses):
         sock = socket.socket(family, socket.SOCK_STREAM)
