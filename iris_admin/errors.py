@@ -22,6 +22,7 @@
     │   └── DecodeError            bytes that are no valid external term
     ├── NotApplicable            the question means nothing on that kind of node
     ├── NoSuchUser               the user is not known anywhere
+    ├── NoSuchProcess            the process does not exist on the node, or not any more
     ├── UnsafeOperation          refused, because something could be lost
     ├── BackupError              a backup file cannot be written or read
     ├── AuditError               the audit file cannot be written or read
@@ -270,6 +271,12 @@ class NoSuchUser(IrisAdminError):
     """The user is not known anywhere in the cluster."""
 
     exit_code = EX_NOUSER
+
+
+class NoSuchProcess(IrisAdminError):
+    """There is no such process on the node, or not any more."""
+
+    exit_code = EX_UNAVAILABLE
 
 
 class UnsafeOperation(IrisAdminError):
