@@ -13,11 +13,9 @@ from typing import Any
 from iris_admin.client import DEFAULT_CONNECT_TIMEOUT, Node, connect, dialing_for
 from iris_admin.errors import ConfigError, CookieMismatch, HandshakeRefused, IrisAdminError
 from iris_admin.node_name import NodeName
+from iris_admin.operations.identity import identity
 from iris_admin.operations.results import Result, Table
-from iris_admin.operations.roles import role_of
-from iris_admin.operations.steps import Call, Operation
 from iris_admin.proto import epmd
-from iris_admin.proto.io_protocol import chardata_to_str
 from iris_admin.runner import run
 from iris_admin.terms import Atom
 from iris_admin.transport.dialing import Dialing, default_epmd_port, query_epmd
@@ -36,6 +34,9 @@ class FoundNode(Result):
     :param answers: whether the node itself takes part in a handshake; None where there was no cookie to try it with.
     :param role: ``core``, ``edge``, ``core+edge`` or ``other``; None where it did not let us in.
     :param otp_release: of Erlang/OTP, likewise.
+    :param iris_version: of the Iris application that runs there, likewise; None where none does.
+    :param uptime: how long it has been up, in seconds, likewise.
+    :param hidden: whether it was started with ``-hidden``, so that others leave it out of ``nodes()``, likewise.
     :param problem: why something is missing.
     """
 
@@ -44,8 +45,11 @@ class FoundNode(Result):
     port: int | None
     answers: bool | None
     role: str | None
-    otp_release: str | None
-    problem: str | None
+    otp_release: str | None = None
+    iris_version: str | None = None
+    uptime: float | None = None
+    hidden: bool | None = None
+    problem: str | None = None
 
 
 def find_nodes(
@@ -76,10 +80,10 @@ def find_nodes(
         except IrisAdminError as error:
             if len(hosts) == 1:
                 raise
-            found.append((FoundNode(host, None, None, None, None, None, str(error)), None))
+            found.append((FoundNode(host, None, None, None, None, problem=str(error)), None))
             continue
         for name, node_port in sorted(names.items()):
-            listed = FoundNode(host, f"{name}@{host}", node_port, None, None, None, None)
+            listed = FoundNode(host, f"{name}@{host}", node_port, None, None)
             try:
                 dialing = dialing_for(
                     str(listed.node),
@@ -144,7 +148,7 @@ def _ask(listed: FoundNode, dialing: Dialing, timeout: float) -> FoundNode:
     try:
         with node:
             node.reconnect()
-            role, release = run(_identity(node.name), lambda _: node)
+            found = run(identity(timeout=timeout), lambda _: node)
     except HandshakeRefused as error:
         if error.actual_name is not None and dialing.address is None:
             # The host was not given in the way that the node's name has it.
@@ -156,10 +160,14 @@ def _ask(listed: FoundNode, dialing: Dialing, timeout: float) -> FoundNode:
         return replace(listed, answers=True, problem=str(error))
     except IrisAdminError as error:
         return replace(listed, answers=False, problem=str(error))
-    return replace(listed, answers=True, role=role, otp_release=release)
-
-
-def _identity(name: str) -> Operation[tuple[str, str]]:
-    applications = yield Call("application", "which_applications", idempotent=True)
-    release = yield Call("erlang", "system_info", (Atom("otp_release"),), idempotent=True)
-    return role_of(name, applications).role, chardata_to_str(release, "utf-8") or ""
+    role = found.role
+    return replace(
+        listed,
+        answers=True,
+        role=None if role is None else role.role,
+        otp_release=found.otp_release,
+        iris_version=None if role is None else role.iris_core or role.iris_edge,
+        uptime=found.uptime,
+        hidden=found.hidden,
+        problem="it does not say in time what runs on it" if role is None else None,
+    )

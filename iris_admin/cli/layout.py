@@ -129,7 +129,9 @@ def human(name: str, value: Any) -> Any:
         return value
     if name in ("bytes", "size"):
         return Number(size(int(value)))
-    return Number(duration(value)) if name in ("seconds", "age", "uptime") else value
+    if name in ("seconds", "age", "uptime") or name.endswith("_seconds"):
+        return Number(duration(value))
+    return Number(duration(value / 1000)) if name.endswith("_ms") else value
 
 
 def moment(milliseconds: int | None) -> str | None:

@@ -13,7 +13,7 @@ from iris_admin.errors import EX_UNAVAILABLE
 @click.argument("hosts", metavar="[HOST]...", nargs=-1)
 @click.pass_obj
 def command(session: Session, hosts: tuple[str, ...]) -> None:
-    """List the nodes that a host's EPMD knows, and which of them answer.
+    """List the nodes that a host's EPMD knows, which of them answer, and what they are: role, release, uptime.
 
     Without HOST: the host of the node, and those of the nodes that it is connected to. The list itself needs no
     cookie. Exit code 69 if a node does not answer.
