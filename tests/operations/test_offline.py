@@ -90,7 +90,8 @@ class Cluster:
             size = sum(len(payload) if isinstance(payload, bytes) else len(encode(payload)) for payload in payloads)
             found.append((key, (sum(each[1] == key for each in records), len(payloads), size)))
         rest = list(records) if first else list(records)[list(records).index(wanted["Last"]) + 1 :]
-        page, bytes_left = [], wanted["MaxBytes"]
+        page: list[Term] = []
+        bytes_left = wanted["MaxBytes"]
         while rest and len(page) < wanted["MaxRows"] and bytes_left > 0:
             page.append(rest.pop(0))
             bytes_left -= len(encode(page[-1]))

@@ -17,7 +17,8 @@ def ask(*questions: str) -> Operation[list[object]]:
 
 
 def ask_together(*questions: str) -> Operation[list[object]]:
-    return (yield AllOf(tuple(Call("m", question) for question in questions)))
+    answers: list[object] = yield AllOf(tuple(Call("m", question) for question in questions))
+    return answers
 
 
 def test_one_operation_is_passed_through() -> None:
@@ -67,7 +68,7 @@ def test_an_operation_can_handle_its_error() -> None:
         try:
             yield Call("m", "x")
         except NodeDown:
-            return (yield Call("m", "again"))
+            return str((yield Call("m", "again")))
         return "no error"
 
     operation = side_by_side({"a": careful(), "b": careful()})
@@ -81,7 +82,7 @@ def test_an_operation_can_handle_its_error() -> None:
 def test_other_steps_are_made_one_by_one() -> None:
     def talk(name: str) -> Operation[str]:
         yield Progress(name)
-        return (yield Call("m", name))
+        return str((yield Call("m", name)))
 
     operation = side_by_side({"a": talk("a"), "b": talk("b")})
     assert next(operation) == Progress("a")
