@@ -61,8 +61,7 @@ def _report(error: BaseException, session: Session | None) -> int:
         _say("error", error.format_message())
         if not isinstance(error, click.UsageError):
             return error.exit_code
-        if error.ctx is not None:
-            _say("hint", f"{error.ctx.command_path} --help")
+        _say("hint", f"{error.ctx.command_path if error.ctx is not None else 'iris-admin'} --help")
         return EX_USAGE
     if isinstance(error, BrokenPipeError):
         _drop_output()

@@ -39,7 +39,7 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as CSV, with the names of the fields in the first line.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front. Control characters other than
-    the ends of lines and tabs are escaped; a field that has an inner structure is written as JSON.
+    newlines and tabs are escaped; a field that has an inner structure is written as JSON.
     """
     import csv
     import io
@@ -62,4 +62,5 @@ def _cell(value: Any) -> str | int | float:
     text = value if isinstance(value, str) else json_text(value)
     if text.startswith(_FORMULA):
         text = "'" + text
-    return printable(text, keep="\n\r\t")
+    # A carriage return, which the csv module leaves without quotation marks, would begin a new row for many readers.
+    return printable(text, keep="\n\t")

@@ -176,7 +176,9 @@ class Session:
             output = formats.write(self.format, document, rows)
         if sys.stdout is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        sys.stdout.write(output)
+        # What the terminal's character set lacks is escaped; JSON and its own escapes come without it.
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(output.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _seconds(text: str) -> float:
