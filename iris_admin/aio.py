@@ -8,16 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from iris_admin import client, cluster
 from iris_admin.cluster import PerNode
 from iris_admin.errors import IrisAdminError
+from iris_admin.operations.parallel import side_by_side
 from iris_admin.operations.steps import AllOf, Call, Capture, Operation, Pause, Step
 from iris_admin.runner import Callee, perform
 from iris_admin.terms import Term
 from iris_admin.transport.retry import retry_policy
+
+if TYPE_CHECKING:
+    from iris_admin.operations.logs import LogEntry, Logs
+    from iris_admin.operations.ports import ListeningPort
+    from iris_admin.operations.results import Table
+
+if TYPE_CHECKING:
+    from iris_admin.operations.memory import Memory
+    from iris_admin.operations.mnesia import MnesiaInfo
+    from iris_admin.operations.offline import Offline
+    from iris_admin.operations.presence import Presence
+    from iris_admin.operations.redeliver import Redelivery
+    from iris_admin.operations.roles import Role
+    from iris_admin.operations.stats import Stats
 
 T = TypeVar("T")
 
@@ -111,6 +126,65 @@ class Node:
         await self.call("erlang", "node", idempotent=True)
         return time.perf_counter() - start
 
+    async def ports(self) -> Table[ListeningPort]:
+        """What the node listens on; see :meth:`iris_admin.client.Node.ports`."""
+        from iris_admin.operations.ports import ports
+
+        return await self._run(ports([self.name], epmd_port=self._node.epmd_port))
+
+    async def logs(
+        self, *, count: int = 100, pattern: str | None = None, everything: bool = False, file: str | None = None
+    ) -> Logs:
+        """The last events of the node's log files; see :meth:`iris_admin.client.Node.logs`."""
+        from iris_admin.operations.logs import logs
+
+        return await self._run(logs(count=count, pattern=pattern, everything=everything, file=file))
+
+    async def follow_logs(
+        self, *, pattern: str | None = None, everything: bool = False, file: str | None = None
+    ) -> AsyncIterator[LogEntry]:
+        """What is added to the node's log files; see :meth:`iris_admin.client.Node.follow_logs`."""
+        from iris_admin.operations.logs import follow_logs, open_logs
+
+        cursors = await self._run(open_logs(file=file))
+        while True:
+            for entry in await self._run(follow_logs(cursors, pattern=pattern, everything=everything)):
+                yield entry
+
+    async def check_atoms(self, *terms: Term) -> None:
+        """See that the node knows all atoms of some terms; see :meth:`iris_admin.client.Node.check_atoms`."""
+        from iris_admin.operations.evaluate import atoms_in, require_atoms
+
+        await self._run(require_atoms(atoms_in(*terms)))
+
+    # Operations
+
+    async def memory(self) -> Memory:
+        """The node's memory by kind, in bytes; see :func:`iris_admin.operations.memory.memory`."""
+        from iris_admin.operations.memory import memory
+
+        return await self._run(memory())
+
+    async def stats(self) -> Stats:
+        """The node's vital figures; see :func:`iris_admin.operations.stats.stats`."""
+        from iris_admin.operations.stats import stats
+
+        return await self._run(stats())
+
+    async def role(self) -> Role:
+        """What kind of node it is; see :func:`iris_admin.operations.roles.role`."""
+        from iris_admin.operations.roles import role
+
+        return await self._run(role())
+
+    async def mnesia_info(self) -> MnesiaInfo:
+        """What there is to know about Mnesia on the node; see :func:`iris_admin.operations.mnesia.mnesia_info`."""
+        from iris_admin.operations.mnesia import mnesia_info
+
+        return await self._run(mnesia_info())
+
+    # How it is done
+
     async def _call(self, call: Call, *, capture: bool) -> Any:
         async def attempt() -> Any:
             await self.reconnect()
@@ -131,7 +205,7 @@ class Node:
         return await AsyncRetrying(**retry_policy(time.monotonic() + seconds))(attempt)
 
     async def _run(self, operation: Operation[T]) -> T:
-        return await _run(operation, lambda _: self, None)
+        return await _run(operation, lambda _: self, self._node.on_progress)
 
 
 class Cluster:
@@ -197,6 +271,47 @@ class Cluster:
             if isinstance(outcome, BaseException) and not isinstance(outcome, IrisAdminError):
                 raise outcome
         return PerNode(dict(zip(names, outcomes, strict=True)))
+
+    async def ports(self, nodes: tuple[str, ...] | None = None) -> Table[ListeningPort]:
+        """What the nodes listen on; see :meth:`iris_admin.cluster.Cluster.ports`."""
+        from iris_admin.operations.ports import ports
+
+        names = self.nodes if nodes is None else nodes
+        return await self._run(ports(names, epmd_port=self._cluster.seed.epmd_port))
+
+    # Operations
+
+    async def memory(self) -> PerNode:
+        """The memory of each node by kind, in bytes; see :func:`iris_admin.operations.memory.memory`."""
+        from iris_admin.operations.memory import memory
+
+        return PerNode(await self._run(side_by_side({name: memory(name) for name in self.nodes})))
+
+    async def stats(self) -> PerNode:
+        """The vital figures of each node; see :func:`iris_admin.operations.stats.stats`."""
+        from iris_admin.operations.stats import stats
+
+        return PerNode(await self._run(side_by_side({name: stats(name) for name in self.nodes})))
+
+    async def offline_show(self, user: str | bytes, *, payload: bool = False, limit: int | None = None) -> Offline:
+        """What is stored for a user; see :func:`iris_admin.operations.offline.offline_show`."""
+        from iris_admin.operations.offline import offline_show
+
+        return await self._run(offline_show(user, self.nodes, payload=payload, limit=limit))
+
+    async def presence_show(self, user: str | bytes) -> Presence:
+        """Where a user is connected; see :func:`iris_admin.operations.presence.presence_show`."""
+        from iris_admin.operations.presence import presence_show
+
+        return await self._run(presence_show(user, self.nodes))
+
+    async def redeliver(self, user: str | bytes, *, dry_run: bool = False) -> Redelivery:
+        """Deliver a user's stored messages; see :func:`iris_admin.operations.redeliver.redeliver`."""
+        from iris_admin.operations.redeliver import redeliver
+
+        return await self._run(redeliver(user, self.nodes, dry_run=dry_run))
+
+    # How it is done
 
     async def _run(self, operation: Operation[T]) -> T:
         return await _run(operation, self.node, self._cluster.on_progress)
