@@ -74,7 +74,7 @@ class _Client:
         self._reader: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        return self.login()
+        return self.login() if self._socket is None else self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

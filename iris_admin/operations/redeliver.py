@@ -8,19 +8,21 @@ what was acknowledged (:mod:`iris_admin.operations.delivery`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from iris_admin.errors import IrisAdminError, NoSuchUser, NotApplicable, RemoteError, UnsafeOperation
+from iris_admin.errors import IrisAdminError, NoSuchUser, RemoteError
+from iris_admin.operations.changes import Change, audited
 from iris_admin.operations.delivery import Fate, Stored, deliver, flush, unpack
+from iris_admin.operations.guards import reachable_cores, refuse_when_partitioned
 from iris_admin.operations.offline import read_user_records
 from iris_admin.operations.presence import Connection, find_connections
 from iris_admin.operations.results import Result, Table
-from iris_admin.operations.roles import Members, members
+from iris_admin.operations.roles import members
 from iris_admin.operations.steps import AllOf, Call, Operation, Progress, SaveBackup
 from iris_admin.operations.users import user_id
 from iris_admin.terms import Atom, Term
@@ -107,8 +109,8 @@ def redeliver(user: str | bytes, nodes: Sequence[str], *, dry_run: bool = False)
     """
     wanted = user_id(user)
     found = yield from members(nodes)
-    core, cores = yield from _reachable_cores(found)
-    yield from _refuse_when_partitioned(core)
+    core, cores = yield from reachable_cores(found)
+    yield from refuse_when_partitioned(core)
     exported = yield from _exports_redeliver(core)
     if not dry_run:
         yield from flush(cores)
@@ -124,20 +126,11 @@ def redeliver(user: str | bytes, nodes: Sequence[str], *, dry_run: bool = False)
         return conclude(Verdict.NOTHING_STORED, "The offline store holds nothing for this user.")
     if exported and dry_run:
         return conclude(Verdict.WOULD_DELIVER, f"{core} exports iris_offline_storage:redeliver/1; it would be called.")
+    plan = {"user": wanted, "records": len(records), "messages": len(messages)}
     if exported:
-        backup = yield from _back_up(records)
-        returned = yield Call("iris_offline_storage", "redeliver", (wanted,), node=core, timeout=_REDELIVER_TIMEOUT)
-        left = yield from _still_stored(wanted, core, cores)
-        for message in messages:
-            message.fate = Fate.NOT_SENT if message.identity in left else Fate.DELIVERED_BY_IRIS
-        return conclude(
-            _verdict(messages),
-            f"{core} exports iris_offline_storage:redeliver/1, so it was called.",
-            method="redeliver/1",
-            stored_after=sum(left.values()),
-            backup=backup,
-            returned=returned,
-        )
+        change = Change("redeliver", core, plan | {"method": "redeliver/1"})
+        work = _by_iris(change, wanted, records, messages, core, cores, conclude)
+        return (yield from audited(change, work))
     connection = _tcp_connection(connections)
     if connection is None:
         return conclude(*_why_not(connections, blind))
@@ -148,9 +141,50 @@ def redeliver(user: str | bytes, nodes: Sequence[str], *, dry_run: bool = False)
             f"{sendable} of {len(messages)} messages would be sent to the client, each deleted when acknowledged.",
             edge=connection.node,
         )
-    backup = yield from _back_up(records)
+    change = Change("redeliver", core, plan | {"method": "safe procedure", "edge": connection.node})
+    work = _by_the_safe_procedure(change, wanted, records, messages, connection, core, cores, conclude)
+    return (yield from audited(change, work))
+
+
+def _by_iris(
+    change: Change,
+    user: bytes,
+    records: Sequence[Term],
+    messages: Sequence[Stored],
+    core: str,
+    cores: Sequence[str],
+    conclude: Callable[..., Redelivery],
+) -> Operation[Redelivery]:
+    change.backup = backup = yield from _back_up(records)
+    returned = yield Call("iris_offline_storage", "redeliver", (user,), node=core, timeout=_REDELIVER_TIMEOUT)
+    left = yield from _still_stored(user, core, cores)
+    for message in messages:
+        message.fate = Fate.NOT_SENT if message.identity in left else Fate.DELIVERED_BY_IRIS
+    change.outcome = _outcome(messages)
+    return conclude(
+        _verdict(messages),
+        f"{core} exports iris_offline_storage:redeliver/1, so it was called.",
+        method="redeliver/1",
+        stored_after=sum(left.values()),
+        backup=backup,
+        returned=returned,
+    )
+
+
+def _by_the_safe_procedure(
+    change: Change,
+    user: bytes,
+    records: Sequence[Term],
+    messages: Sequence[Stored],
+    connection: Connection,
+    core: str,
+    cores: Sequence[str],
+    conclude: Callable[..., Redelivery],
+) -> Operation[Redelivery]:
+    change.backup = backup = yield from _back_up(records)
     stopped = yield from deliver(messages, connection.node, connection.pid, core=core, cores=cores)
-    left = yield from _still_stored(wanted, core, cores)
+    change.outcome = _outcome(messages)
+    left = yield from _still_stored(user, core, cores)
     return conclude(
         _verdict(messages),
         _explain(messages, connection.node, stopped),
@@ -159,45 +193,6 @@ def redeliver(user: str | bytes, nodes: Sequence[str], *, dry_run: bool = False)
         stored_after=sum(left.values()),
         backup=backup,
     )
-
-
-def _reachable_cores(found: Members) -> Operation[tuple[str, list[str]]]:
-    """A core to work with, and all running ones.
-
-    :raises NotApplicable: there is none.
-    :raises UnsafeOperation: a running core cannot be reached: rows may be under way there.
-    """
-    if not found.cores:
-        roles = ", ".join(f"{node} ({role})" for node, role in found.roles.items())
-        raise NotApplicable(
-            f"only Iris cores store messages, and none was reached: {roles}",
-            hint="Name a core, or a node that is connected to one, with -n.",
-        )
-    core = found.cores[0]
-    running = yield Call("mnesia", "system_info", (Atom("running_db_nodes"),), node=core, idempotent=True)
-    missing = sorted({str(node) for node in running}.difference(found.cores))
-    if missing:
-        raise UnsafeOperation(
-            f"{', '.join(missing)} runs Mnesia too, but cannot be reached from here",
-            node=missing[0],
-            hint="Rows may be under way there, so what the store holds cannot be known. Reach it, then try again.",
-        )
-    return core, [str(node) for node in running]
-
-
-def _refuse_when_partitioned(core: str) -> Operation[None]:
-    try:
-        safe = yield Call("iris_partition_guard", "is_safe_for_writes", node=core, idempotent=True)
-    except RemoteError as error:
-        if error.is_undef:
-            return
-        raise
-    if safe != "ok":
-        raise UnsafeOperation(
-            f"{core} has detected a partition of the cluster; what is deleted now may come back, or be lost",
-            node=core,
-            hint="Heal the partition first.",
-        )
 
 
 def _exports_redeliver(core: str) -> Operation[bool]:
@@ -267,6 +262,12 @@ def _verdict(messages: Sequence[Stored]) -> Verdict:
     if done == len(messages):
         return Verdict.DELIVERED
     return Verdict.PARTLY_DELIVERED if done else Verdict.NOT_DELIVERED
+
+
+def _outcome(messages: Sequence[Stored]) -> str:
+    """For the audit file: the verdict, and how many messages had each fate."""
+    fates = Counter(message.fate.value for message in messages)
+    return f"{_verdict(messages).value}: " + ", ".join(f"{count} {fate}" for fate, count in fates.items())
 
 
 def _conclude(

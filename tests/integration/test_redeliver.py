@@ -11,6 +11,7 @@ import pytest
 from demo_cluster import DemoCluster
 
 import iris_admin
+from iris_admin.audit import read_audit
 from iris_admin.backup import read_backup
 from iris_admin.cluster import Cluster
 from iris_admin.errors import NoSuchUser, NotApplicable, UnsafeOperation
@@ -84,6 +85,21 @@ def test_the_backup_holds_the_records(
     assert result.backup is not None
     assert result.backup.parent == backup_directory
     assert [record[3] for record in read_backup(result.backup)] == PAYLOADS[:3]
+
+
+def test_it_is_in_the_audit_file(demo: DemoCluster, user: str, log_in: LogIn) -> None:
+    with log_in(demo.edges[0], user), joined(demo) as cluster:
+        cluster.redeliver(user)
+        demo.store(user, PAYLOADS[:3])
+        before = len(read_audit().entries)
+        cluster.redeliver(user, dry_run=True)
+        assert len(read_audit().entries) == before
+        result = cluster.redeliver(user)
+    (entry,) = read_audit().entries[before:]
+    fate = "delivered by Iris" if demo.redeliver_exported else "acknowledged"
+    assert (entry.command, entry.node, entry.outcome) == ("redeliver", demo.seed, f"delivered: 3 {fate}")
+    assert entry.plan["user"] == user
+    assert entry.backup == str(result.backup)
 
 
 def test_from_a_hidden_edge_as_seed(demo_cluster: DemoCluster, user: str, log_in: LogIn) -> None:
