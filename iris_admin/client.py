@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,8 +25,11 @@ from iris_admin.transport.retry import with_retries
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from iris_admin.operations.logs import LogEntry, Logs
     from iris_admin.operations.memory import Memory
     from iris_admin.operations.mnesia import MnesiaInfo
+    from iris_admin.operations.ports import ListeningPort
+    from iris_admin.operations.results import Table
     from iris_admin.operations.roles import Role
     from iris_admin.operations.stats import Stats
 
@@ -108,6 +111,8 @@ class Node:
 
     def __init__(self, dialing: Dialing, *, timeout: float) -> None:
         self.timeout = timeout
+        #: Told a line now and then by operations that take long.
+        self.on_progress: Callable[[str], None] | None = None
         self._dialing = dialing
         self._link: Link | None = None
         self._connecting = threading.Lock()
@@ -132,6 +137,11 @@ class Node:
     def name(self) -> str:
         """The node's full name."""
         return str(self._dialing.target)
+
+    @property
+    def epmd_port(self) -> int | None:
+        """The TCP port of its host's EPMD; None where EPMD is not asked."""
+        return self._dialing.epmd_port if self._dialing.target.port is None else None
 
     @property
     def our_name(self) -> str | None:
@@ -273,6 +283,34 @@ class Node:
 
         return self._run(mnesia_info())
 
+    def ports(self) -> Table[ListeningPort]:
+        """What the node listens on, and what of it is reached from here; see
+        :func:`iris_admin.operations.ports.ports`."""
+        from iris_admin.operations.ports import ports
+
+        return self._run(ports([self.name], epmd_port=self.epmd_port))
+
+    def logs(
+        self, *, count: int = 100, pattern: str | None = None, everything: bool = False, file: str | None = None
+    ) -> Logs:
+        """The last events of the node's log files; see :func:`iris_admin.operations.logs.logs`."""
+        from iris_admin.operations.logs import logs
+
+        return self._run(logs(count=count, pattern=pattern, everything=everything, file=file))
+
+    def follow_logs(
+        self, *, pattern: str | None = None, everything: bool = False, file: str | None = None
+    ) -> Iterator[LogEntry]:
+        """What is added to the node's log files, as it happens, without end.
+
+        See :func:`iris_admin.operations.logs.follow_logs` for what becomes of rotated files, and of a node that ends.
+        """
+        from iris_admin.operations.logs import follow_logs, open_logs
+
+        cursors = self._run(open_logs(file=file))
+        while True:
+            yield from self._run(follow_logs(cursors, pattern=pattern, everything=everything))
+
     # How it is done
 
     def _time(self, timeout: float | None) -> float:
@@ -317,7 +355,7 @@ class Node:
         return called.answer(ended), ended.output
 
     def _run(self, operation: Operation[T]) -> T:
-        return run(operation, self._find)
+        return run(operation, self._find, self.on_progress)
 
     def _find(self, name: str | None) -> Node:
         if name is None or name == self.name:

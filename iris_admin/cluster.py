@@ -18,8 +18,10 @@ from iris_admin.terms import Atom, Term
 
 if TYPE_CHECKING:
     from iris_admin.operations.offline import Offline
+    from iris_admin.operations.ports import ListeningPort
     from iris_admin.operations.presence import Presence
     from iris_admin.operations.redeliver import Redelivery
+    from iris_admin.operations.results import Table
 
 T = TypeVar("T")
 
@@ -219,6 +221,16 @@ class Cluster:
         from iris_admin.operations.presence import presence_show
 
         return self._run(presence_show(user, self.nodes))
+
+    def ports(self, nodes: tuple[str, ...] | None = None) -> Table[ListeningPort]:
+        """What the nodes listen on, and what of it is reached from here; see
+        :func:`iris_admin.operations.ports.ports`.
+
+        :param nodes: these only.
+        """
+        from iris_admin.operations.ports import ports
+
+        return self._run(ports(self.nodes if nodes is None else nodes, epmd_port=self._seed.epmd_port))
 
     # How it is done
 

@@ -1,0 +1,81 @@
+%% Where this node's log files are. Nothing in them is read.
+%%
+%% Gives {Node, OsPid, Directory, Handlers, Outputs, [File]}: the working directory; {Id, Module, Type} for each of
+%% logger's handlers, Type being file, standard_io and so on, or undefined; {Name, What} for standard output and
+%% error: what they lead to, or undefined where the operating system does not tell; and for each file {Source, [Path]}:
+%% newest first, then those that it was rotated into. Paths are binaries.
+Binary = fun
+    (Path) when is_binary(Path) -> Path;
+    (Path) -> unicode:characters_to_binary(Path)
+end,
+IsFile = fun(Path) ->
+    case file:read_file_info(Path, [raw]) of
+        {ok, Info} -> element(3, Info) =:= regular;
+        {error, _} -> false
+    end
+end,
+Configs = [
+    {maps:get(id, Handler), maps:get(module, Handler), maps:get(config, Handler, #{})}
+ || Handler <- logger:get_handler_config()
+],
+Get = fun(Key, Config, Default) -> case Config of #{Key := Value} -> Value; _ -> Default end end,
+Numbered = fun(File, Numbers) -> [lists:concat([File, ".", Number]) || Number <- Numbers] end,
+%% The newest file of a wrap log is the one that is written now; the numbers behind it are older.
+Wrapped = fun(Id, File, Count) ->
+    Current =
+        case disk_log:info(Id) of
+            Info when is_list(Info) -> proplists:get_value(current_file, Info, 1);
+            {error, _} -> 1
+        end,
+    Numbered(File, lists:seq(Current, 1, -1) ++ lists:seq(Count, Current + 1, -1))
+end,
+OfHandler = fun({Id, Module, Config}) ->
+    File = Get(file, Config, undefined),
+    Count = case Get(max_no_files, Config, 0) of N when is_integer(N) -> N; _ -> 0 end,
+    case {Module, Get(type, Config, undefined)} of
+        _ when File =:= undefined -> [];
+        {logger_disk_log_h, wrap} -> Wrapped(Id, File, Count);
+        {logger_std_h, _} -> [File | Numbered(File, lists:seq(0, Count - 1))];
+        _ -> [File]
+    end
+end,
+%% Where the start script has sent what the node prints. A file that was deleted can still be read this way.
+Output = fun(Descriptor) ->
+    Link = lists:concat(["/proc/", os:getpid(), "/fd/", Descriptor]),
+    case file:read_link_all(Link) of
+        {ok, Target} ->
+            case {IsFile(Link), IsFile(Target)} of
+                {true, true} -> {Binary(Target), [Target]};
+                {true, false} -> {Binary(Target), [Link]};
+                {false, _} -> {Binary(Target), []}
+            end;
+        {error, _} ->
+            {undefined, []}
+    end
+end,
+Outputs = [{Name, Output(Descriptor)} || {Name, Descriptor} <- [{<<"standard output">>, 1}, {<<"standard error">>, 2}]],
+Sasl = case application:get_env(sasl, sasl_error_logger) of
+    {ok, {file, SaslFile}} -> [SaslFile];
+    {ok, {file, SaslFile, _Modes}} -> [SaslFile];
+    _ -> []
+end,
+Found = [
+    {Source, [Binary(Path) || Path <- Existing]}
+ || {Source, Paths} <-
+        [{Id, OfHandler(Handler)} || {Id, _, _} = Handler <- Configs] ++
+            [{sasl, Sasl}] ++ [{Name, Paths} || {Name, {_, Paths}} <- Outputs],
+    Existing <- [lists:filter(IsFile, Paths)],
+    Existing =/= []
+],
+{ok, Directory} = file:get_cwd(),
+{
+    node(),
+    os:getpid(),
+    Binary(Directory),
+    [{Id, Module, Get(type, Config, undefined)} || {Id, Module, Config} <- Configs],
+    [{Name, Target} || {Name, {Target, _}} <- Outputs],
+    case Found of
+        [] -> [{directory, [Binary(Path)]} || Path <- filelib:wildcard(Directory ++ "/*.log"), IsFile(Path)];
+        _ -> Found
+    end
+}
