@@ -7,6 +7,7 @@ knows every shared option; what is given further to the right counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +111,15 @@ _EPILOG = "The options of iris-admin itself, such as -n and -o, may stand here t
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
+def _without(taken: set[str], option: click.Option) -> click.Option:
+    """A shared option without the letters that a command uses itself, such as ``-n`` for a number."""
+    if taken.isdisjoint(option.opts):
+        return option
+    option = copy(option)
+    option.opts = [opt for opt in option.opts if opt not in taken]
+    return option
+
+
 class _WithSharedOptions(click.Command):
     """What commands and groups have in common."""
 
@@ -117,7 +127,8 @@ class _WithSharedOptions(click.Command):
         settings["context_settings"] = _SETTINGS | (settings.get("context_settings") or {})
         settings.setdefault("epilog", _EPILOG)
         super().__init__(name, **settings)
-        self.params.extend(self.shared_options())
+        own = {opt for param in self.params for opt in param.opts}
+        self.params.extend(_without(own, option) for option in self.shared_options())
 
     def shared_options(self) -> Sequence[click.Option]:
         """The shared options, as this command is to show them."""

@@ -19,6 +19,8 @@ from iris_admin.cli.signals import raise_terminated
 COMMANDS = (
     "ping",
     "nodes",
+    "ports",
+    "logs",
     "memory",
     "stats",
     "mnesia",

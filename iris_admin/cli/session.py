@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -114,6 +115,32 @@ class Session:
 
         node, options = self.node_and_options()
         return connect(node, **options)
+
+    def connect_to(self, typed: str | None) -> Node:
+        """Join the node that a command's own argument names; without one, the node of the options."""
+        from iris_admin.client import connect
+
+        if typed is None:
+            node = self.connect()
+        else:
+            node = connect(self.full_name(typed), **self._other_options())
+        node.on_progress = self.tell if self.verbose or sys.stderr.isatty() else None
+        return node
+
+    def full_name(self, typed: str) -> str:
+        """The full name of a node, where it may have been typed without its host: that of the options' node then."""
+        from iris_admin.node_name import NodeName
+
+        if "@" not in typed:
+            with contextlib.suppress(click.UsageError):
+                typed = f"{typed}@{NodeName.parse(self.node_and_options()[0]).host}"
+        return typed
+
+    def _other_options(self) -> dict[str, Any]:
+        try:
+            return self.node_and_options()[1]
+        except click.UsageError:
+            return self.options()
 
     def connect_cluster(self) -> Cluster:
         """Join all nodes of the cluster. What an operation says while it runs goes to stderr, if somebody reads it."""
