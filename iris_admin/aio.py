@@ -151,12 +151,6 @@ class Node:
             for entry in await self._run(follow_logs(cursors, pattern=pattern, everything=everything)):
                 yield entry
 
-    async def check_atoms(self, *terms: Term) -> None:
-        """See that the node knows all atoms of some terms; see :meth:`iris_admin.client.Node.check_atoms`."""
-        from iris_admin.operations.evaluate import atoms_in, require_atoms
-
-        await self._run(require_atoms(atoms_in(*terms)))
-
     # Operations
 
     async def memory(self) -> Memory:
