@@ -142,9 +142,10 @@ class _WithSharedOptions(click.Command):
         if incomplete.startswith("-"):
             items += [
                 CompletionItem(name, help=option.help)
-                for option in self.shared_options()
+                for option in self.params
+                if isinstance(option, click.Option) and option.hidden
                 for name in option.opts
-                if option.hidden and name.startswith(incomplete)
+                if name.startswith(incomplete)
             ]
         return items
 

@@ -19,12 +19,15 @@ def show_everywhere(
 ) -> None:
     """Show what each node answered, and exit with 69 if one did not.
 
-    The document is a list with an object for each node; that of one that did not answer has ``node`` and ``error``.
+    The document is a list with an object for each node; that of one that did not answer has ``node``, ``error`` (the
+    kind), ``message`` and ``hint``.
 
     :param for_people: gives the names and values of the table.
     """
+    from iris_admin.operations.results import plain
+
     documents = [
-        {"node": name, "error": str(outcome)} if isinstance(outcome, Exception) else outcome.to_dict()
+        plain(outcome) | {"node": name} if isinstance(outcome, Exception) else outcome.to_dict()
         for name, outcome in outcomes.items()
     ]
     session.show(

@@ -147,7 +147,7 @@ class _Findings:
 
     def failure(self, layer: str, error: IrisAdminError | None) -> str:
         """What there is to say of the layer that failed."""
-        return f"{error}; {self.our_cookie()}" if layer == COOKIE else str(error)
+        return f"the node has another one; {self.our_cookie()}" if layer == COOKIE else str(error)
 
     def epmd_makes_sense(self) -> bool:
         """Whether what listens on EPMD's port is an EPMD, if one is needed at all."""

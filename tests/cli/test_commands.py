@@ -125,7 +125,8 @@ class TestStats:
         assert result.exit_code == 69
         rows = {row["node"]: row for row in document(result)}
         assert rows[node.name]["role"] == "other"
-        assert set(rows[other.name]) == {"node", "error"}
+        assert set(rows[other.name]) == {"node", "error", "message", "hint"}
+        assert rows[other.name]["error"] == "HandshakeTimeout"
         assert f"error: {other.name}: " in result.stderr
         other.stop()
 

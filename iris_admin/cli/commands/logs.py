@@ -39,7 +39,7 @@ def command(
     """Show the end of NODE's log files: an event is what was logged at once, in one line or many.
 
     The files are those that the handlers of its logger write, those that its standard output and error were sent to,
-    or else those named *.log in its working directory; the node reads them itself, in pieces. Known noise is folded
+    or else those ending in .log in its working directory; the node reads them itself, in pieces. Known noise is folded
     into a line that counts it. A restart may empty the files: look, or make a bundle, before it.
 
     NODE is by default the node that stands before the command: iris-admin -n NODE logs.
