@@ -40,7 +40,13 @@ _BIFS = (
     "function_exported garbage_collect get get_cookie get_keys get_module_info group_leader hd insert_element "
     "integer_to_binary integer_to_list iolist_size iolist_to_binary is_alive is_atom is_binary is_bitstring "
     "is_boolean is_builtin is_float is_function is_integer is_list is_map is_number is_pid is_port "
-    "is_process_alive is_record is_reference is_tuple length link list_to_atom list_to_binary"
+    "is_process_alive is_record is_reference is_tuple length link list_to_atom list_to_binary list_to_bitstring "
+    "list_to_existing_atom list_to_float list_to_integer list_to_pid list_to_tuple load_module localtime "
+    "make_ref map_get map_size max md5 memory min module_loaded monitor monitor_node monotonic_time node nodes "
+    "now open_port phash2 pid_to_list port_close port_command port_connect port_control port_info port_to_list "
+    "ports process_flag process_info processes put read_timer register registered round self send setelement "
+    "size spawn spawn_link spawn_monitor split_binary statistics system_info system_time time tl trunc "
+    "tuple_size tuple_to_list unique_integer unlink unregister whereis"
 )
 #: Atoms to name variables by.
 _VARIABLE_NAMES = tuple(Atom(name) for name in _BIFS.split())

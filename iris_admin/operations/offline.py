@@ -190,7 +190,7 @@ def offline_show(
     found = yield from members(nodes)
     stores, notes = yield from find_stores(found)
     # Asked before the rows are read, so that none can pass from the log to the table unseen in between.
-    waiting = yield from _waiting(found.cores)
+    waiting = yield from rows_waiting(found.cores)
     messages: list[StoredMessage] = []
     keys: list[StoredKey] = []
     cut = False
@@ -438,7 +438,8 @@ def _what_they_are(found: Members) -> str:
     return ", ".join(f"{node} is {role.role!r}" for node, role in found.roles.items()) or "there is no node at all"
 
 
-def _waiting(cores: Sequence[str]) -> Operation[list[Waiting]]:
+def rows_waiting(cores: Sequence[str]) -> Operation[list[Waiting]]:
+    """For each core, the rows of all users that are not in the table yet."""
     outcomes = yield AllOf(
         tuple(Call("iris_durable_batcher", "get_stats", node=core, idempotent=True) for core in cores)
     )

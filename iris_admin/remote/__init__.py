@@ -12,5 +12,8 @@ from pathlib import Path
 
 @cache
 def source(name: str) -> str:
-    """The text of ``<name>.erl``."""
-    return (Path(__file__).parent / f"{name}.erl").read_text("utf-8")
+    """The text of ``<name>.erl``.
+
+    :param name: several names joined by ``+`` give one text: what a file defines serves those behind it.
+    """
+    return ",\n".join((Path(__file__).parent / f"{part}.erl").read_text("utf-8") for part in name.split("+"))

@@ -1,0 +1,36 @@
+%% Walk through offline_msg for the users that come first in the order of their names.
+%%
+%% Guards: of a match specification, on the user as '$1'. Wanted: how many users.
+%%
+%% Answers their names, in order, as far as they are known.
+Users = [
+    {{'_', {'$1', '_'}, '_', '_'}, [{is_binary, '$1'} | Guards], ['$1']},
+    {{'_', '$1', '_', '_'}, [{is_binary, '$1'} | Guards], ['$1']}
+],
+Start = fun() -> #{at => First(Users), best => [], below => none} end,
+%% Of the names that come, nearly all are soon behind the last of the best.
+Add = fun(Names, #{best := Best, below := Below} = State) ->
+    Candidates = case Below of none -> Names; _ -> ets:match_spec_run(Names, Below) end,
+    case lists:usort(Candidates) of
+        [] ->
+            State;
+        New ->
+            case lists:sublist(lists:umerge(New, Best), Wanted) of
+                Better when length(Better) < Wanted ->
+                    State#{best := Better};
+                Better ->
+                    Bound = [{'<', '$1', {const, lists:last(Better)}}],
+                    State#{best := Better, below := ets:match_spec_compile([{'$1', Bound, ['$1']}])}
+            end
+    end
+end,
+Step = fun(#{at := At} = State) ->
+    case At of
+        '$end_of_table' ->
+            {done, State};
+        {Found, More} ->
+            Added = Add(Found, State),
+            {more, Added#{at := Next(More)}}
+    end
+end,
+Report = fun(#{best := Best} = State) -> {Best, State} end
