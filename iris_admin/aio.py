@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from iris_admin.operations.logs import LogEntry, Logs
     from iris_admin.operations.ports import ListeningPort
     from iris_admin.operations.results import Table
+    from iris_admin.operations.smoke import Smoke
 
 if TYPE_CHECKING:
     from iris_admin.operations.memory import Memory
@@ -306,6 +307,17 @@ class Cluster:
         return await self._run(redeliver(user, self.nodes, dry_run=dry_run))
 
     # How it is done
+
+    async def smoke(
+        self, *, count: int = 1, addresses: Mapping[str, tuple[str, int]] | None = None, timeout: float = 5.0
+    ) -> Smoke:
+        """The login test; see :meth:`iris_admin.cluster.Cluster.smoke`."""
+        from secrets import token_hex
+
+        from iris_admin.operations.smoke import smoke
+
+        tag = token_hex(6)
+        return await self._run(smoke(self.nodes, tag=tag, count=count, addresses=addresses, timeout=timeout))
 
     async def _run(self, operation: Operation[T]) -> T:
         return await _run(operation, self.node, self._cluster.on_progress)

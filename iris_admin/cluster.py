@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from iris_admin.operations.presence import Presence
     from iris_admin.operations.redeliver import Redelivery
     from iris_admin.operations.results import Table
+    from iris_admin.operations.smoke import Smoke
 
 T = TypeVar("T")
 
@@ -231,6 +232,17 @@ class Cluster:
         from iris_admin.operations.ports import ports
 
         return self._run(ports(self.nodes if nodes is None else nodes, epmd_port=self._seed.epmd_port))
+
+    def smoke(
+        self, *, count: int = 1, addresses: Mapping[str, tuple[str, int]] | None = None, timeout: float = 5.0
+    ) -> Smoke:
+        """The login test: users of our own log in on each edge and send each other messages; see
+        :func:`iris_admin.operations.smoke.smoke`."""
+        from secrets import token_hex
+
+        from iris_admin.operations.smoke import smoke
+
+        return self._run(smoke(self.nodes, tag=token_hex(6), count=count, addresses=addresses, timeout=timeout))
 
     # How it is done
 

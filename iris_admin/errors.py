@@ -15,6 +15,7 @@
     │   ├── HandshakeTimeout       the port accepts, but nobody finishes the handshake
     │   ├── HandshakeRefused       the node said no, and why
     │   └── CookieMismatch         the node closed the link on our cookie's digest
+    ├── ChatError                an edge does not serve a client as the protocol says
     ├── NodeDown                 the link was lost while it was in use
     ├── CallTimeout              no answer in time; the remote process was killed (also a TimeoutError)
     ├── RemoteError              the called function failed: class, reason, stack trace
@@ -178,6 +179,19 @@ class CookieMismatch(ConnectError):
     """The node does not share our cookie."""
 
     exit_code = EX_NOPERM
+
+
+class ChatError(IrisAdminError):
+    """An edge is not reached by a client, refuses it, or does not keep to the clients' protocol.
+
+    :param reached: whether the edge may know of the client.
+    """
+
+    exit_code = EX_UNAVAILABLE
+
+    def __init__(self, message: str, *, node: str | None = None, hint: str | None = None, reached: bool = True) -> None:
+        super().__init__(message, node=node, hint=hint)
+        self.reached = reached
 
 
 class NodeDown(IrisAdminError):

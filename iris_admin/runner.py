@@ -10,6 +10,9 @@ from iris_admin.operations.steps import (
     AllOf,
     Call,
     Capture,
+    ChatExchange,
+    ChatLogIn,
+    ChatLogOut,
     Knock,
     Now,
     Operation,
@@ -102,6 +105,10 @@ def perform(step: Step, find_node: NodeFinder, on_progress: Callable[[str], None
             from iris_admin.transport.knock import knock
 
             return knock(doors, timeout)
+        case ChatLogIn() | ChatExchange() | ChatLogOut():
+            from iris_admin.transport.chat import perform_chat
+
+            return perform_chat(step)
         case Progress(message):
             if on_progress is not None:
                 on_progress(message)

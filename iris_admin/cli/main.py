@@ -21,6 +21,7 @@ COMMANDS = (
     "nodes",
     "ports",
     "logs",
+    "smoke",
     "memory",
     "stats",
     "mnesia",

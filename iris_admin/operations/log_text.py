@@ -22,9 +22,7 @@ _OLD_HEADER = re.compile(
 _NEW_HEADER = re.compile(r"(?P<time>\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|[+-]\d\d:?\d\d)?) (?P<level>[a-z]+):(?= |$)")
 _OLD_START = re.compile(rb"^=[A-Z ]+ REPORT==== ", re.MULTILINE)
 _ANY_START = re.compile(rb"(?<=\n)(?=\S)")
-_MONTHS = {
-    name: number for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1)
-}
+_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +102,7 @@ def _event(lines: list[str]) -> Iterator[Event]:
         return
     head, _, rest = text.partition("\n")
     if old := _OLD_HEADER.match(head):
-        month = _MONTHS.get(old["month"], 0)
+        month = _MONTHS.index(old["month"]) // 3 + 1 if old["month"] in _MONTHS else 0
         time = f"{old['year']}-{month:02}-{int(old['day']):02}T{old['time']}"
         yield Event(text, time, old["level"].lower(), _noise(rest))
     elif new := _NEW_HEADER.match(head):

@@ -258,7 +258,9 @@ def _advice(node: str, os_pid: Any, directory: bytes, handlers: Any, outputs: An
     output = dict(outputs).get(b"standard output", "undefined")
     pid = chardata_to_str(os_pid, "utf-8") or "?"
     kinds = ", ".join(f"{identifier} ({module})" for identifier, module, _ in handlers) or "none"
-    said = f"{node} writes no log file (handlers of logger: {kinds}), and there is no *.log in {_path_text(directory)}. "
+    said = (
+        f"{node} writes no log file (handlers of logger: {kinds}), and there is no *.log in {_path_text(directory)}. "
+    )
     if not isinstance(output, bytes):
         return said + "Its system does not tell where its standard output goes: look at how it was started."
     target = _path_text(output)
@@ -337,9 +339,7 @@ def _last(found: list[Event], count: int, everything: bool) -> list[Event]:
     return found
 
 
-def _entries(
-    file: LogFile, text: str, wanted: re.Pattern[str] | None, everything: bool
-) -> list[LogEntry]:
+def _entries(file: LogFile, text: str, wanted: re.Pattern[str] | None, everything: bool) -> list[LogEntry]:
     chosen = [event for event in events(text) if _is_wanted(event, wanted)]
     return [_entry(file, event) for event in (chosen if everything else fold(chosen))]
 

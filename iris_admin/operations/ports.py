@@ -17,7 +17,6 @@ from iris_admin.operations.parallel import side_by_side
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.roles import role_of
 from iris_admin.operations.steps import Door, Knock, Knocked, Operation
-from iris_admin.proto.io_protocol import chardata_to_str
 from iris_admin.terms import Pid, Term
 
 CLIENTS, WEBSOCKET, DISTRIBUTION, EPMD, OTHER = "clients", "WebSocket", "distribution", "EPMD", "other"

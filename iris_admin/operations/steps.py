@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from iris_admin.terms import Term
 
@@ -129,6 +129,70 @@ class Knocked:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatLogIn:
+    """Log a user in on an edge, as a client would; the result is a :class:`ChatSession`.
+
+    :param host: of the edge, and ``port`` its TCP port for clients.
+    :param user: whom; a user of our own making, for a log-in delivers what is stored for him.
+    :param token: where the edge wants one.
+    :param tls: whether the edge speaks TLS.
+    :param timeout: in seconds.
+    """
+
+    host: str
+    port: int
+    user: bytes
+    token: bytes | None
+    tls: bool
+    timeout: float
+
+
+class ChatSession(Protocol):
+    """A user who is logged in.
+
+    :ivar user: who.
+    :ivar login_seconds: how long the log-in took.
+    """
+
+    user: bytes
+    login_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChatExchange:
+    """Send messages from one user to another, each one when the last was acknowledged; gives :class:`Exchanged`.
+
+    :param timeout: for each message, and for each acknowledgement, in seconds.
+    """
+
+    sender: ChatSession
+    receiver: ChatSession
+    payloads: tuple[bytes, ...]
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """What came of it.
+
+    :param delivered: how long each message took that arrived, in seconds.
+    :param acknowledged: how many the edge has read the acknowledgement of.
+    :param problem: why it ended early, if it did.
+    """
+
+    delivered: tuple[float, ...]
+    acknowledged: int
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatLogOut:
+    """Hang up; the result is None."""
+
+    session: ChatSession
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """Tell the person who waits; the result is None.
 
@@ -139,7 +203,19 @@ class Progress:
 
 
 Step: TypeAlias = (
-    Call | Capture | AllOf | Pause | Now | SaveBackup | PrepareAudit | RecordChange | Knock | Progress
+    Call
+    | Capture
+    | AllOf
+    | Pause
+    | Now
+    | SaveBackup
+    | PrepareAudit
+    | RecordChange
+    | Knock
+    | ChatLogIn
+    | ChatExchange
+    | ChatLogOut
+    | Progress
 )
 Backup: TypeAlias = Path
 #: A generator that yields steps and returns a ``T``.
