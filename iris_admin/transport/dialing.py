@@ -239,7 +239,9 @@ def resolve(host: str, port: int, deadline: float) -> list[tuple[socket.AddressF
 
     def look_up() -> None:
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            # As bytes, where that is possible: for a str Python loads a codec that takes a millisecond.
+            name = host.encode() if host.isascii() else host
+            found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
             results.extend((family, address) for family, _, _, _, address in found)
         except (OSError, UnicodeError) as error:
             errors.append(getattr(error, "strerror", None) or str(error))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.support import invoke, run
+from tests.cli.support import clean_environment, invoke, run
 from tests.support.erlang import ErlangNode, NodeFactory
 
 
@@ -247,3 +249,14 @@ class TestUsage:
 
         assert invoke("--version").stdout == f"iris-admin {__version__}\n"
         assert run("--version") == (0, f"iris-admin {__version__}\n", "")
+
+
+def test_module(erlang_node: ErlangNode) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "iris_admin", "ping"],
+        capture_output=True,
+        text=True,
+        env=clean_environment(erlang_node.environment),
+        check=True,
+    )
+    assert done.stdout.startswith(f"{erlang_node.name} answers")

@@ -8,7 +8,7 @@ from iris_admin.cli.command import Command
 from iris_admin.cli.session import Session
 
 
-@click.command("completion", cls=Command)
+@click.command("completion", cls=Command, short_help="Print a script for completion by SHELL.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_obj
 def command(_session: Session, shell: str) -> None:

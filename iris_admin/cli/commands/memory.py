@@ -10,7 +10,7 @@ from iris_admin.cli.command import Command, all_option
 from iris_admin.cli.session import Session
 
 
-@click.command("memory", cls=Command)
+@click.command("memory", cls=Command, short_help="Show the memory of the node by kind.")
 @all_option
 @click.pass_obj
 def command(session: Session, everywhere: bool) -> None:

@@ -15,7 +15,7 @@ def command() -> None:
     """Look at Mnesia on a core. An edge has none, and its answers would mislead."""
 
 
-@command.command("info")
+@command.command("info", short_help="Show what mnesia:info() prints.")
 @click.pass_obj
 def info(session: Session) -> None:
     """Show what mnesia:info() prints on the node; in the other formats, the same as data.

@@ -9,7 +9,7 @@ from iris_admin.cli.session import Session
 from iris_admin.errors import EX_UNAVAILABLE
 
 
-@click.command("nodes", cls=Command)
+@click.command("nodes", cls=Command, short_help="List the nodes of a host, and who of them answers.")
 @click.argument("hosts", metavar="[HOST]...", nargs=-1)
 @click.pass_obj
 def command(session: Session, hosts: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from iris_admin.cli.session import Session
 _KEYS = {"bucketed": "{User, Bucket}", "bare": "User", "both": "{User, Bucket} and User"}
 
 
-@click.group("offline", cls=Group)
+@click.group("offline", cls=Group, short_help="Look at the messages stored for absent users.")
 def command() -> None:
     """Look at the messages that are stored for users who were offline."""
 

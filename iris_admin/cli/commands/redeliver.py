@@ -11,7 +11,7 @@ from iris_admin.cli.session import Session
 from iris_admin.errors import EX_UNAVAILABLE
 
 
-@click.command("redeliver", cls=Command)
+@click.command("redeliver", cls=Command, short_help="Deliver what is stored for USER, and lose nothing.")
 @click.argument("user")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
 @click.pass_obj

@@ -10,7 +10,7 @@ from iris_admin.cli.command import Command, all_option
 from iris_admin.cli.session import Session
 
 
-@click.command("stats", cls=Command)
+@click.command("stats", cls=Command, short_help="Show the vital figures of the node, and its role.")
 @all_option
 @click.pass_obj
 def command(session: Session, everywhere: bool) -> None:

@@ -1,0 +1,8 @@
+"""``python -m iris_admin`` is ``iris-admin``."""
+
+from __future__ import annotations
+
+from iris_admin.cli.main import main
+
+if __name__ == "__main__":
+    main()
