@@ -108,7 +108,13 @@ class TestCalls:
         assert result.exit_code == 70
         assert "hint: The node has no lists:nth/0" in result.stderr
 
-    @pytest.mark.parametrize("words", [["rpc", "lists", "nth", "{"], ["eval", "1 +"], ["eval", ""]])
+    @pytest.mark.parametrize(
+        "words",
+        [
+            *(["rpc", "lists", "nth", "{"], ["eval", "1 +"], ["eval", ""]),
+            *(["rpc", "", "nth"], ["rpc", "lists", "n" * 256], ["rpc", "lists", "nth", "a" * 256]),
+        ],
+    )
     def test_syntax(self, erlang_node: ErlangNode, words: list[str]) -> None:
         result = invoke(*words, environment=erlang_node.environment)
         assert result.exit_code == 65

@@ -6,6 +6,7 @@ import click
 
 from iris_admin.cli.command import Command
 from iris_admin.cli.session import Session
+from iris_admin.errors import EncodeError
 
 
 class _Rpc(Command):
@@ -29,8 +30,11 @@ def command(session: Session, module: str, function: str, terms: tuple[str, ...]
     """
     from iris_admin.cli.value import show_value
     from iris_admin.syntax import parse_term
-    from iris_admin.terms import Atom
+    from iris_admin.terms import MAX_ATOM_CHARACTERS, Atom
 
+    for name in (module, function):
+        if not 0 < len(name) <= MAX_ATOM_CHARACTERS:
+            raise EncodeError(f"a name of {len(name)} characters cannot be that of a module or function")
     arguments = [parse_term(term) for term in terms]
     with session.connect() as node:
         node.check_atoms(Atom(module), Atom(function), arguments)
