@@ -29,10 +29,15 @@ from iris_admin.terms import Term
 
 DIRECTORY_VARIABLE = "IRIS_ADMIN_BACKUP_DIR"
 
-_LINE = re.compile(rb"iris_admin backup 1 label=\S* time=\S+ terms=(\d+) sha256=([0-9a-f]{64})\n")
+_LINE = re.compile(
+    rb"iris_admin backup 1 label=(?P<label>\S*) time=(?P<time>\S+) "
+    rb"terms=(?P<terms>\d+) sha256=(?P<sha256>[0-9a-f]{64})\n"
+)
 _LONGEST_LINE = 500
 _LONGEST_LABEL = 80
 _LENGTH = struct.Struct(">I")
+#: Bytes that are read at once.
+_PIECE = 1 << 20
 
 
 def backup_directory() -> Path:
@@ -70,7 +75,7 @@ def save_backup(label: str, terms: Sequence[Term]) -> Path:
     digest = sha256()
     for piece in _framed(frames):
         digest.update(piece)
-    label = re.sub(r"[^A-Za-z0-9_-]+", "_", label)[:_LONGEST_LABEL] or "backup"
+    label = _label(label)
     now = datetime.now(UTC)
     line = (
         f"iris_admin backup 1 label={label} time={now:%Y-%m-%dT%H:%M:%SZ} terms={len(frames)} "
@@ -114,15 +119,154 @@ def read_backup(path: str | os.PathLike[str]) -> tuple[Term, ...]:
     if line is None:
         raise BackupError(f"{path} is no backup file of iris_admin")
     body = memoryview(data)[line.end() :]
-    if sha256(body).hexdigest().encode() != line[2]:
+    if sha256(body).hexdigest().encode() != line["sha256"]:
         raise BackupError(f"the backup file {path} was cut or changed since it was written")
     try:
         terms = tuple(decode(bytes(frame)) for frame in _frames(body))
     except (DecodeError, struct.error) as error:
         raise BackupError(f"the backup file {path} holds what is no Erlang term: {error}") from error
-    if len(terms) != int(line[1]):
-        raise BackupError(f"the backup file {path} holds {len(terms)} terms instead of {int(line[1])}")
+    if len(terms) != int(line["terms"]):
+        raise BackupError(f"the backup file {path} holds {len(terms)} terms instead of {int(line['terms'])}")
     return terms
+
+
+class BackupWriter:
+    """A backup file that is written piece by piece, so that its size does not matter.
+
+    Until :meth:`finish` it is none that anybody could take for complete.
+
+    :param path: a new file.
+    :param label: a word that says where the terms come from.
+    :raises BackupError: the file exists, or cannot be made.
+    """
+
+    def __init__(self, path: Path, label: str) -> None:
+        from datetime import UTC, datetime
+
+        self.path = path
+        self.terms = 0
+        self._digest = sha256()
+        self._size = 0
+        self._head = f"iris_admin backup 1 label={_label(label)} time={datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        try:
+            self._file = open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w+b")  # noqa: SIM115
+        except OSError as error:
+            raise _failed(f"the file {path} cannot be made", error) from error
+        self._file.write(self._line(0, "0" * 64))
+
+    def write(self, framed: bytes, terms: int) -> None:
+        """Append terms, each in the external term format behind four bytes with its length.
+
+        :raises BackupError: the file cannot be written.
+        """
+        try:
+            self._file.write(framed)
+        except OSError as error:
+            raise _failed(f"the file {self.path} could not be written", error) from error
+        self._digest.update(framed)
+        self._size += len(framed)
+        self.terms += terms
+
+    def finish(self) -> int:
+        """Complete the file, and see that it is on the disc and holds what was written.
+
+        :returns: its size in bytes.
+        :raises BackupError: it could not be written, or does not hold it.
+        """
+        line = self._line(self.terms, self._digest.hexdigest())
+        try:
+            self._file.seek(0)
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            _sync_directory(self.path.absolute().parent)
+            self._file.close()
+        except OSError as error:
+            raise _failed(f"the file {self.path} could not be written", error) from error
+        verified = open_backup(self.path)
+        if (verified.terms, verified.sha256) != (self.terms, self._digest.hexdigest()):
+            raise BackupError(f"the file {self.path} does not hold what was written to it")
+        return len(line) + self._size
+
+    def discard(self) -> None:
+        """Remove the file."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+    def _line(self, terms: int, digest: str) -> bytes:
+        # Of the same length whatever the number, for it stands before what is counted.
+        return f"{self._head} terms={terms:020d} sha256={digest}\n".encode()
+
+
+class BackupFile:
+    """A backup file that was found to be complete; it gives its terms one after another. Made by :func:`open_backup`.
+
+    :ivar path: its name.
+    :ivar label: the word that says where the terms come from.
+    :ivar time: when it was begun, in ISO 8601, UTC.
+    :ivar terms: how many it holds.
+    :ivar sha256: of all behind its first line, in hexadecimal digits.
+    """
+
+    def __init__(self, path: Path, line: re.Match[bytes]) -> None:
+        self.path = path
+        self.label = line["label"].decode()
+        self.time = line["time"].decode()
+        self.terms = int(line["terms"])
+        self.sha256 = line["sha256"].decode()
+        self._start = line.end()
+
+    def __iter__(self) -> Iterator[Term]:
+        with self.path.open("rb") as file:
+            file.seek(self._start)
+            while length := file.read(_LENGTH.size):
+                yield decode(file.read(_LENGTH.unpack(length)[0]))
+
+
+def open_backup(path: str | os.PathLike[str]) -> BackupFile:
+    """See that a backup file is complete, and give access to its terms; it may be larger than the memory.
+
+    :raises BackupError: it cannot be read, is no backup file, or is not complete.
+    """
+    path = Path(path)
+    digest = sha256()
+    try:
+        with path.open("rb") as file:
+            line = _LINE.match(file.readline(_LONGEST_LINE))
+            if line is None:
+                raise BackupError(f"{path} is no backup file of iris_admin")
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+    except OSError as error:
+        raise _failed(f"the backup file {path} cannot be read", error) from error
+    found = BackupFile(path, line)
+    if digest.hexdigest() != found.sha256:
+        raise BackupError(f"the backup file {path} was cut or changed since it was written")
+    try:
+        terms = sum(1 for _ in _term_lengths(path, line.end()))
+    except struct.error:
+        terms = -1
+    if terms != found.terms:
+        raise BackupError(f"the backup file {path} does not hold {found.terms} terms")
+    return found
+
+
+def _term_lengths(path: Path, start: int) -> Iterator[int]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        position = file.seek(start)
+        while position < size:
+            (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+            position = file.seek(length, os.SEEK_CUR)
+            yield length
+        if position > size:
+            raise struct.error
+
+
+def _label(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text)[:_LONGEST_LABEL] or "backup"
 
 
 def _framed(frames: Sequence[bytes]) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from iris_admin.operations.steps import (
     ChatLogIn,
     ChatLogOut,
     Knock,
+    Local,
     Now,
     Operation,
     Pause,
@@ -93,6 +94,8 @@ def perform(step: Step, find_node: NodeFinder, on_progress: Callable[[str], None
             from iris_admin.backup import save_backup
 
             return save_backup(label, terms)
+        case Local(function):
+            return function()
         case PrepareAudit():
             from iris_admin.audit import prepare_audit
 

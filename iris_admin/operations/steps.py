@@ -7,7 +7,7 @@ written once for the blocking and for the awaiting facade.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -70,6 +70,16 @@ class SaveBackup:
 
     label: str
     terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """Do something on the operator's machine that may wait, e.g. for a disc; the result is what the function returns.
+
+    :param function: the caller's; an error that it raises is the step's.
+    """
+
+    function: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +220,7 @@ Step: TypeAlias = (
     | Now
     | SaveBackup
     | PrepareAudit
+    | Local
     | RecordChange
     | Knock
     | ChatLogIn
