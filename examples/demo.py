@@ -18,7 +18,8 @@ import setup_machine
 from demo_cluster import ChatClient, ConnectionEnded, DemoCluster
 from demo_cluster.demo_cluster import usage
 
-VENV = setup_machine.ROOT / ".venv"
+# Not .venv, which may be a developer's own.
+VENV = setup_machine.ROOT / ".venv-demo"
 
 
 def main() -> int:
