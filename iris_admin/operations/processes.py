@@ -49,7 +49,7 @@ class ProcessRow(Result):
     :param message_queue_len: messages that wait for it.
     :param binary_bytes: of the binaries outside its heap that it refers to, as its garbage collector counts them. A
         binary that several processes refer to counts for each of them.
-    :param change: of what the ranking is by, within its interval; None without one.
+    :param change: the increase of what the ranking is by, within its interval; None without one.
     """
 
     pid: str
@@ -70,8 +70,8 @@ class Processes(Result):
 
     :param node: the node.
     :param by: what they are ranked by: one of :data:`CRITERIA`.
-    :param interval_seconds: the time in which that changed by so much; None for a ranking by what there is. By
-        ``reductions``, that is all that a process has done since it was started.
+    :param interval_seconds: the time in which that increased by so much; None for a ranking by what there is, which
+        for ``reductions`` is all that a process has done since it was started.
     :param process_count: how many there are on the node.
     :param processes: the first ones, the largest first.
     """
@@ -168,11 +168,14 @@ def processes(
 ) -> Operation[Processes]:
     """Rank the processes of a node. It is done there, in bounded memory, and only the first ones are sent.
 
+    A process that has nothing of what the ranking is by is not in it: an empty one by ``message_queue_len`` says that
+    no message waits.
+
     On a node with a million processes that takes one of its schedulers a second or two.
 
     :param by: ``memory``, ``reductions``, ``message_queue_len`` or ``binary``.
     :param count: how many to report, up to :data:`MAX_COUNT`.
-    :param interval: in seconds: rank by the change within that time, of the processes that exist all the while.
+    :param interval: in seconds: rank by the increase within that time, of the processes that exist all the while.
     :param node: which; None is the operation's own node.
     :param timeout: of the ranking, without the interval, in seconds.
     :raises ValueError: ``by``, ``count`` or ``interval`` is out of range.

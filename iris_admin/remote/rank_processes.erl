@@ -4,9 +4,9 @@
 %%
 %% Item: memory, reductions, message_queue_len or garbage_collection_info; the last stands for the binaries that a
 %% process refers to, in words. (The item binary would make a list of them, of any length.) N: how many. Interval: 0,
-%% or rank by the change within so many milliseconds, of the processes that are there all the time. Size: see above.
+%% or rank by the increase within so many milliseconds, of the processes that are there all the time. Size: see above.
 %%
-%% Gives {WordSize, NumberOfProcesses, [{Value, Pid}]}, the best first.
+%% Gives {WordSize, NumberOfProcesses, [{Value, Pid}]}, the best first; those of which the value is 0 are left out.
 process_flag(max_heap_size, #{
     %% The list of all pids has two words for each, and a garbage collection copies it.
     size => 12 * erlang:system_info(process_count) + 4000000,
@@ -38,7 +38,7 @@ Ask = fun(Pids) ->
 end,
 %% One more than asked for, since this process is one of them.
 Best = fun(Candidates) -> lists:sublist(lists:reverse(lists:sort(Candidates)), N + 1) end,
-Threshold = fun(Ranked) -> case length(Ranked) > N of true -> element(1, lists:last(Ranked)); false -> -1 end end,
+Threshold = fun(Ranked) -> case length(Ranked) > N of true -> element(1, lists:last(Ranked)); false -> 0 end end,
 Rank = fun
     Rank([], Ranked, _, _) ->
         Ranked;
@@ -81,13 +81,14 @@ end,
 Ranked =
     case Interval of
         0 ->
-            Rank(processes(), [], Compile(Pattern, [], true), Compile({Pattern, '$3'}, [], {{Value, '$3'}}));
+            Some = [{'>', Value, 0}],
+            Rank(processes(), [], Compile(Pattern, Some, true), Compile({Pattern, '$3'}, Some, {{Value, '$3'}}));
         _ ->
             %% Of a process that has just ended there is no number, and it is not ranked.
             Numbers = ets:match_spec_compile([{Pattern, [], [Value]}, {'_', [], [undefined]}]),
             Chunks = Snapshot(processes(), Numbers, []),
             timer:sleep(Interval),
-            RankChange(Chunks, [], CompileChange(-1))
+            RankChange(Chunks, [], CompileChange(0))
     end,
 {
     erlang:system_info(wordsize),
