@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from iris_admin import client, cluster
@@ -21,6 +21,7 @@ from iris_admin.terms import Term
 from iris_admin.transport.retry import retry_policy
 
 if TYPE_CHECKING:
+    from iris_admin.operations.lifecycle import Ended, EndingPlan
     from iris_admin.operations.logs import LogEntry, Logs
     from iris_admin.operations.ports import ListeningPort
     from iris_admin.operations.results import Table
@@ -179,6 +180,36 @@ class Node:
         return await self._run(mnesia_info())
 
     # How it is done
+
+    async def ending_plan(self) -> EndingPlan:
+        """What stopping or restarting the node would mean; see :meth:`iris_admin.client.Node.ending_plan`."""
+        from iris_admin.operations.lifecycle import ending_plan
+
+        return await self._run(ending_plan(self.name))
+
+    async def restart(self, *, keep: bool = True, wait: float = 60.0) -> Ended:
+        """Restart the node, and wait until it is back; see :meth:`iris_admin.client.Node.restart`."""
+        from iris_admin.operations.lifecycle import restart
+
+        return await self._run(restart(self.name, keep=keep, wait=wait))
+
+    async def stop(self, *, keep: bool = True, wait: float = 60.0) -> Ended:
+        """Stop the node, and wait until it is gone; see :meth:`iris_admin.client.Node.stop`."""
+        from iris_admin.operations.lifecycle import stop
+
+        return await self._run(stop(self.name, keep=keep, wait=wait, epmd_port=self._node.epmd_port))
+
+    async def start_by(self, command: Sequence[str], *, first: Sequence[str] = (), wait: float = 60.0) -> Ended:
+        """Start the node by a command; see :meth:`iris_admin.client.Node.start_by`."""
+        from iris_admin.operations.lifecycle import start
+
+        return await self._run(start(self.name, command, first=first, wait=wait))
+
+    async def stop_by(self, command: Sequence[str], *, wait: float = 60.0) -> Ended:
+        """End the node by a command; see :meth:`iris_admin.client.Node.stop_by`."""
+        from iris_admin.operations.lifecycle import stop_by_command
+
+        return await self._run(stop_by_command(self.name, command, wait=wait))
 
     async def _call(self, call: Call, *, capture: bool) -> Any:
         async def attempt() -> Any:

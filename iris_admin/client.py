@@ -22,6 +22,7 @@ from iris_admin.transport.io_thread import io_thread
 from iris_admin.transport.link import Link
 from iris_admin.transport.retry import with_retries
 
+    from iris_admin.operations.lifecycle import Ended, EndingPlan
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
@@ -75,6 +76,15 @@ def connect(
     )
     joined = Node(dialing, timeout=timeout)
     joined.reconnect()
+def node_at(node: str, *, timeout: float = DEFAULT_TIMEOUT, **options: Any) -> Node:
+    """A node that is joined by the first call, so that there can be one for a node that is down.
+
+    :param node: as for :func:`connect`, like the other parameters.
+    :raises ConfigError: the node name or the cookie is unusable.
+    """
+    return Node(dialing_for(node, **options), timeout=timeout)
+
+
     return joined
 
 
@@ -285,7 +295,8 @@ class Node:
 
     def ports(self) -> Table[ListeningPort]:
         """What the node listens on, and what of it is reached from here; see
-        :func:`iris_admin.operations.ports.ports`."""
+        :func:`iris_admin.operations.ports.ports`.
+        """
         from iris_admin.operations.ports import ports
 
         return self._run(ports([self.name], epmd_port=self.epmd_port))
@@ -306,6 +317,44 @@ class Node:
         See :func:`iris_admin.operations.logs.follow_logs` for what becomes of rotated files, and of a node that ends.
         """
         from iris_admin.operations.logs import follow_logs, open_logs
+
+    def ending_plan(self) -> EndingPlan:
+        """What stopping or restarting the node would mean; see :func:`iris_admin.operations.lifecycle.ending_plan`."""
+        from iris_admin.operations.lifecycle import ending_plan
+
+        return self._run(ending_plan(self.name))
+
+    def restart(self, *, keep: bool = True, wait: float = 60.0) -> Ended:
+        """Restart the node by ``init:restart/0``, and wait until it is back, without asking anybody.
+
+        See :func:`iris_admin.operations.lifecycle.restart`, and :meth:`ending_plan` for what that means.
+        """
+        from iris_admin.operations.lifecycle import restart
+
+        return self._run(restart(self.name, keep=keep, wait=wait))
+
+    def stop(self, *, keep: bool = True, wait: float = 60.0) -> Ended:
+        """Stop the node by ``init:stop/0``, and wait until it is gone, without asking anybody.
+
+        See :func:`iris_admin.operations.lifecycle.stop`, and :meth:`ending_plan` for what that means.
+        """
+        from iris_admin.operations.lifecycle import stop
+
+        return self._run(stop(self.name, keep=keep, wait=wait, epmd_port=self.epmd_port))
+
+    def start_by(self, command: Sequence[str], *, first: Sequence[str] = (), wait: float = 60.0) -> Ended:
+        """Start the node, which is down, by a command; see :func:`iris_admin.operations.lifecycle.start`."""
+        from iris_admin.operations.lifecycle import start
+
+        return self._run(start(self.name, command, first=first, wait=wait))
+
+    def stop_by(self, command: Sequence[str], *, wait: float = 60.0) -> Ended:
+        """End the node, which does not answer, by a command; see
+        :func:`iris_admin.operations.lifecycle.stop_by_command`.
+        """
+        from iris_admin.operations.lifecycle import stop_by_command
+
+        return self._run(stop_by_command(self.name, command, wait=wait))
 
         cursors = self._run(open_logs(file=file))
         while True:

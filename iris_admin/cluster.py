@@ -13,7 +13,7 @@ from iris_admin.errors import ConfigError, IrisAdminError, NodeNotFound
 from iris_admin.node_name import NodeName
 from iris_admin.operations.parallel import side_by_side
 from iris_admin.operations.steps import Operation
-from iris_admin.runner import run
+from iris_admin.runner import cancel_all, run
 from iris_admin.terms import Atom, Term
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ T = TypeVar("T")
 #: Connecting waits for the network, not for the processor.
 _CONNECTORS = 16
 
+#: How often nodes that were found are asked whom they know in their turn.
+_ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class PerNode(Mapping[str, Any]):
@@ -144,6 +146,24 @@ class Cluster:
             self.guests, self.unreachable = tuple(sorted(guests)), unreachable
 
     def _join_all(self, names: list[str], guests: set[str], unreachable: dict[str, IrisAdminError]) -> None:
+    def include(self, names: Iterable[str]) -> None:
+        """Join nodes that the others are not connected to: behind a partition, or dead.
+
+        One that cannot be joined is in :attr:`unreachable` afterwards.
+
+        :param names: full names; those that are known already are left as they are.
+        """
+        new = sorted(set(names).difference(self._nodes, self.unreachable))
+        if not new:
+            return
+        not_there: set[str] = set()
+        unreachable: dict[str, IrisAdminError] = {}
+        self._join_all(new, not_there, unreachable)
+        for name in not_there:
+            unreachable[name] = NodeNotFound(f"no EPMD knows {name}", node=name)
+        with self._lock:
+            self.unreachable = {**self.unreachable, **unreachable}
+
         if not names:
             return
         pool = ThreadPoolExecutor(min(_CONNECTORS, len(names)))
@@ -178,17 +198,21 @@ class Cluster:
         :returns: for each node what it returned, or the error in its place; one node's failure is no other's.
         """
         started: dict[str, Any] = {}
-        for name in self.nodes if nodes is None else nodes:
-            try:
-                started[name] = self.node(name).submit(module, function, *args, timeout=timeout)
-            except IrisAdminError as error:
-                started[name] = error
         outcomes = {}
-        for name, future in started.items():
-            try:
-                outcomes[name] = future if isinstance(future, IrisAdminError) else future.result()
-            except IrisAdminError as error:
-                outcomes[name] = error
+        try:
+            for name in self.nodes if nodes is None else nodes:
+                try:
+                    started[name] = self.node(name).submit(module, function, *args, timeout=timeout)
+                except IrisAdminError as error:
+                    started[name] = error
+            for name, future in started.items():
+                try:
+                    outcomes[name] = future if isinstance(future, IrisAdminError) else future.result()
+                except IrisAdminError as error:
+                    outcomes[name] = error
+        except BaseException:
+            cancel_all(started.values())
+            raise
         return PerNode(outcomes)
 
     def redeliver(self, user: str | bytes, *, dry_run: bool = False) -> Redelivery:
@@ -237,7 +261,8 @@ class Cluster:
         self, *, count: int = 1, addresses: Mapping[str, tuple[str, int]] | None = None, timeout: float = 5.0
     ) -> Smoke:
         """The login test: users of our own log in on each edge and send each other messages; see
-        :func:`iris_admin.operations.smoke.smoke`."""
+        :func:`iris_admin.operations.smoke.smoke`.
+        """
         from secrets import token_hex
 
         from iris_admin.operations.smoke import smoke

@@ -10,6 +10,10 @@
     epmd_port = 4369
     timeout = 10                     # in seconds
 
+    [clusters.prod.commands]         # for a node that is down; {name} and {host} are the parts of its name
+    start = "ssh {host} sudo systemctl start iris@{name}"
+    stop = "ssh {host} sudo systemctl stop iris@{name}"
+
 It is ``iris_admin/config.toml`` in ``$XDG_CONFIG_HOME`` or else ``~/.config``, or the file that
 ``IRIS_ADMIN_CONFIG`` names. A cookie itself has no place in it: it would be copied along with the rest.
 """
@@ -35,6 +39,7 @@ class ClusterConfig:
     :ivar cookie_file: None where the file does not say, as for the rest.
     :ivar epmd_port: EPMD's TCP port.
     :ivar timeout: of connecting and of each call, in seconds.
+    :ivar commands: the site's own commands, by ``start`` and ``stop``; see :mod:`iris_admin.site_command`.
     """
 
     def __init__(
@@ -44,12 +49,14 @@ class ClusterConfig:
         cookie_file: Path | None = None,
         epmd_port: int | None = None,
         timeout: float | None = None,
+        commands: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.node = node
         self.cookie_file = cookie_file
         self.epmd_port = epmd_port
         self.timeout = timeout
+        self.commands = dict(commands or {})
 
     def __repr__(self) -> str:
         return f"<ClusterConfig {self.name}: {self.node}>"
@@ -66,18 +73,39 @@ class ClusterConfig:
         return options
 
 
+class EscalationConfig:
+    """Whom to call when; what the file does not say is as in the incident runbook.
+
+    :ivar contacts: how to reach whom.
+    :ivar response: how soon an incident of a level is to be looked at.
+    :ivar steps: level, minutes without recovery, and who is called then.
+    """
+
+    def __init__(
+        self,
+        contacts: Mapping[str, str] | None = None,
+        response: Mapping[str, str] | None = None,
+        steps: tuple[tuple[str, float, str], ...] | None = None,
+    ) -> None:
+        self.contacts = contacts
+        self.response = response
+        self.steps = steps
+
+
 class Config:
     """The content of the file.
 
     :ivar path: the file; it need not exist.
     :ivar clusters: the named clusters.
     :ivar default_cluster: the name of the one that is meant where none is named, or None.
+    :ivar escalation: whom to call when.
     """
 
     def __init__(self, path: Path, clusters: Mapping[str, ClusterConfig], default_cluster: str | None = None) -> None:
         self.path = path
         self.clusters = dict(clusters)
         self.default_cluster = default_cluster
+        self.escalation = EscalationConfig()
 
     def __repr__(self) -> str:
         return f"<Config {self.path}: {', '.join(self.clusters) or 'no clusters'}>"
@@ -137,7 +165,7 @@ class _Reader:
         self._file = file
 
     def config(self, content: Mapping[str, Any]) -> Config:
-        self._refuse_unknown(content, "", ("clusters", "default_cluster"))
+        self._refuse_unknown(content, "", ("clusters", "default_cluster", "escalation"))
         tables = content.get("clusters", {})
         if not isinstance(tables, dict):
             raise self._error("clusters", "must be a table of tables, such as [clusters.prod]")
@@ -147,13 +175,53 @@ class _Reader:
             if default not in config.clusters:
                 raise self._error("default_cluster", f"names {default!r}, but there is no [clusters.{default}]")
             config.default_cluster = default
+        config.escalation = self._escalation(content.get("escalation", {}))
         return config
+
+    def _escalation(self, table: Any) -> EscalationConfig:
+        if not isinstance(table, dict):
+            raise self._error("escalation", "must be a table, [escalation]")
+        self._refuse_unknown(table, "escalation.", ("contacts", "response", "steps"))
+        texts: dict[str, dict[str, str] | None] = {}
+        for key in ("contacts", "response"):
+            entries = table.get(key)
+            if entries is not None and not (
+                isinstance(entries, dict) and all(isinstance(value, str) for value in entries.values())
+            ):
+                raise self._error(f"escalation.{key}", "must be a table of texts")
+            texts[key] = entries
+        steps = table.get("steps")
+        if steps is None:
+            return EscalationConfig(texts["contacts"], texts["response"])
+        if not isinstance(steps, list):
+            raise self._error("escalation.steps", "must be a list of tables")
+        return EscalationConfig(texts["contacts"], texts["response"], tuple(map(self._step, steps)))
+
+    def _step(self, step: Any) -> tuple[str, float, str]:
+        match step:
+            case {"level": str(level), "minutes": int() | float() as minutes, "who": str(who)} if (
+                len(step) == 3 and level in ("P0", "P1", "P2", "P3") and minutes >= 0
+            ):
+                return level, minutes, who
+        raise self._error("escalation.steps", f'must be like {{ level = "P0", minutes = 15, who = "…" }}, not {step!r}')
+
+    def _expected(self, table: Mapping[str, Any], key: str) -> tuple[str, ...]:
+        names = table.get("expected", [])
+        if not isinstance(names, list):
+            raise self._error(key, f"must be a list of full node names, not {names!r}")
+        for name in names:
+            try:
+                if not (isinstance(name, str) and "@" in name and NodeName.parse(name).port is None):
+                    raise ConfigError("it is none")
+            except ConfigError:
+                raise self._error(key, f"must be a list of full node names, which {name!r} is not") from None
+        return tuple(names)
 
     def _cluster(self, name: str, table: Any) -> ClusterConfig:
         key = f"clusters.{name}"
         if not isinstance(table, dict):
             raise self._error(key, f"must be a table, [{key}]")
-        self._refuse_unknown(table, f"{key}.", ("node", "cookie_file", "epmd_port", "timeout"))
+        self._refuse_unknown(table, f"{key}.", ("node", "cookie_file", "epmd_port", "timeout", "commands"))
         node = self._text(table, "node", f"{key}.node")
         if node is None:
             raise self._error(f"{key}.node", "is missing")
@@ -174,7 +242,15 @@ class _Reader:
             None if cookie_file is None else self._file.absolute().parent / Path(cookie_file).expanduser(),
             port,
             None if timeout is None else float(timeout),
+            self._commands(key, table.get("commands", {})),
         )
+
+    def _commands(self, key: str, table: Any) -> dict[str, str]:
+        key = f"{key}.commands"
+        if not isinstance(table, dict):
+            raise self._error(key, f"must be a table, [{key}]")
+        self._refuse_unknown(table, f"{key}.", ("start", "stop"))
+        return {name: text for name in table if (text := self._text(table, name, f"{key}.{name}")) is not None}
 
     def _text(self, table: Mapping[str, Any], key: str, full_key: str) -> str | None:
         value = table.get(key)

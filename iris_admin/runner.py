@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from iris_admin.operations.steps import (
@@ -21,6 +21,7 @@ from iris_admin.operations.steps import (
     PrepareAudit,
     Progress,
     RecordChange,
+    RunCommand,
     SaveBackup,
     Step,
 )
@@ -104,6 +105,10 @@ def perform(step: Step, find_node: NodeFinder, on_progress: Callable[[str], None
             from iris_admin.audit import record
 
             record(step.command, step.node, step.plan, step.outcome, step.backup)
+        case RunCommand(arguments, timeout):
+            from iris_admin.site_command import run_command
+
+            return run_command(arguments, timeout)
         case Knock(doors, timeout):
             from iris_admin.transport.knock import knock
 
@@ -121,19 +126,30 @@ def perform(step: Step, find_node: NodeFinder, on_progress: Callable[[str], None
 def _perform_all(steps: tuple[Step, ...], find_node: NodeFinder) -> list[Any]:
     """Have all calls under way at once; an error takes the place of its result."""
     started: list[Any] = []
-    for step in steps:
-        call = step.call if isinstance(step, Capture) else step
-        if not isinstance(call, Call):
-            raise TypeError(f"only calls can be made at once, not {step!r}")
-        try:
-            started.append(
-                find_node(call.node).submit(
-                    call.module, call.function, *call.args, timeout=call.timeout, capture=isinstance(step, Capture)
+    try:
+        for step in steps:
+            call = step.call if isinstance(step, Capture) else step
+            if not isinstance(call, Call):
+                raise TypeError(f"only calls can be made at once, not {step!r}")
+            try:
+                started.append(
+                    find_node(call.node).submit(
+                        call.module, call.function, *call.args, timeout=call.timeout, capture=isinstance(step, Capture)
+                    )
                 )
-            )
-        except Exception as error:
-            started.append(error)
-    return [_outcome(item) for item in started]
+            except Exception as error:
+                started.append(error)
+        return [_outcome(item) for item in started]
+    except BaseException:
+        cancel_all(started)
+        raise
+
+
+def cancel_all(started: Iterable[Any]) -> None:
+    """Kill the remote processes of those that are futures: whoever waited for them was interrupted."""
+    for item in started:
+        if not isinstance(item, Exception):
+            item.cancel()
 
 
 def _outcome(started: Any) -> Any:

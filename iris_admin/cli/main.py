@@ -22,6 +22,8 @@ COMMANDS = (
     "ports",
     "logs",
     "smoke",
+    "restart",
+    "stop",
     "memory",
     "stats",
     "mnesia",

@@ -127,6 +127,20 @@ class Session:
         node.on_progress = self.tell if self.verbose or sys.stderr.isatty() else None
         return node
 
+    def node_at(self, typed: str) -> Node:
+        """The node that a command's own argument names, not joined yet: it may be down."""
+        from iris_admin.client import node_at
+
+        node = node_at(self.full_name(typed), **self._other_options())
+        node.on_progress = self.tell if self.verbose or sys.stderr.isatty() else None
+        return node
+
+    def commands(self) -> dict[str, str]:
+        """The site's own commands for nodes of the cluster that the options name."""
+        named, default = self._clusters()
+        cluster = named or default
+        return {} if cluster is None else cluster.commands
+
     def full_name(self, typed: str) -> str:
         """The full name of a node, where it may have been typed without its host: that of the options' node then."""
         from iris_admin.node_name import NodeName

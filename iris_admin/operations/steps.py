@@ -99,12 +99,37 @@ class RecordChange:
 
 
 @dataclass(frozen=True, slots=True)
+class RunCommand:
+    """Run a program on the operator's machine, without a shell; the result is :class:`CommandEnded`.
+
+    :param arguments: the program and its arguments.
+    :param timeout: in seconds; it is killed after it.
+    """
+
+    arguments: tuple[str, ...]
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class CommandEnded:
+    """What came of it.
+
+    :param problem: why it failed; None where its exit code was 0.
+    :param output: what it printed to standard output and error.
+    """
+
+    problem: str | None
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
 class Door:
     """Something that listens, to be tried from the operator's machine.
 
     :param host: a name or an address.
     :param port: its TCP port.
-    :param kind: ``tcp``; ``epmd``, which is asked for its nodes; ``websocket``, which is greeted as a client would: an
+    :param kind: ``tcp``; ``epmd``, which is asked for its nodes; ``epmd memory``, which is asked for those that were
+        there once and are not any more; ``websocket``, which is greeted as a client would: an
         edge drops all WebSocket clients when one hangs up without a word.
     """
 
@@ -219,9 +244,10 @@ Step: TypeAlias = (
     | Pause
     | Now
     | SaveBackup
-    | PrepareAudit
     | Local
+    | PrepareAudit
     | RecordChange
+    | RunCommand
     | Knock
     | ChatLogIn
     | ChatExchange

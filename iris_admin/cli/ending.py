@@ -1,0 +1,109 @@
+"""What ``restart`` and ``stop`` have in common: the question, the commands of the site, the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from iris_admin.cli.confirm import confirm
+from iris_admin.cli.session import Session
+from iris_admin.errors import EX_UNAVAILABLE, ConnectError, HandshakeTimeout, NodeNotFound, NodeUnreachable
+
+if TYPE_CHECKING:
+    from iris_admin.client import Node
+    from iris_admin.operations.lifecycle import Ended, EndingPlan
+
+#: How long ``restart`` and ``stop`` wait.
+wait_option = click.option(
+    "--wait",
+    type=click.FloatRange(0, 3600, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait for the node to end, and to come back.",
+)
+no_bundle_option = click.option(
+    "--no-bundle",
+    is_flag=True,
+    help="Do not save the node's state and logs before. A restart may empty the log files.",
+)
+
+
+def is_up(node: Node) -> ConnectError | None:
+    """Join a node; the error, where it is down or hangs, so that only a command of the site can help."""
+    try:
+        node.reconnect()
+    except (NodeNotFound, NodeUnreachable, HandshakeTimeout) as error:
+        return error
+    return None
+
+
+def end(session: Session, node: Node, action: str, do: Callable[[], Ended], *, yes: bool) -> None:
+    """Ask, and restart or stop a node that answers.
+
+    :param action: ``restart`` or ``stop``.
+    :param do: does it.
+    """
+    plan = node.ending_plan()
+    confirm(session, [_description(plan), *plan.warnings], f"{action.capitalize()} it?", yes=yes, node=node.name)
+    show(session, do())
+
+
+def run_instead(
+    session: Session, node: Node, error: ConnectError, wanted: str, do: Callable[[tuple[str, ...]], Ended], *, yes: bool
+) -> None:
+    """Ask, and run the site's own command for a node that does not answer.
+
+    :param error: why it is not reached; it is raised where there is no such command.
+    :param wanted: the command's name in the configuration file.
+    :param do: runs it.
+    """
+    from iris_admin.site_command import site_command
+
+    line = session.commands().get(wanted)
+    if line is None:
+        error.hint = (
+            f"{error.hint or ''} iris-admin can run a command of yours for it: "
+            f"{wanted} = … below [clusters.NAME.commands] in the configuration file."
+        ).strip()
+        raise error
+    words = site_command(line, node.name)
+    confirm(
+        session,
+        [f"{node.name} does not answer: {error}", f"The command to {wanted} it: {' '.join(words)}"],
+        "Run it?",
+        yes=yes,
+        node=node.name,
+    )
+    show(session, do(words))
+
+
+def show(session: Session, ended: Ended) -> None:
+    """Show the outcome, and exit with 69 if it is not what was wanted."""
+    from iris_admin.cli.layout import duration, fields
+
+    document = ended.to_dict()
+    if ended.output:
+        session.tell(ended.output.rstrip("\n"))
+
+    def lines() -> list[str]:
+        known = {
+            "node": ended.node,
+            "outcome": ended.explanation,
+            "gone after": None if ended.gone_seconds is None else duration(ended.gone_seconds),
+            "back after": None if ended.back_seconds is None else duration(ended.back_seconds),
+            "role": ended.role_after or ended.role_before,
+            "saved before": document["saved"],
+        }
+        return fields([(name, value) for name, value in known.items() if value is not None])
+
+    session.show(document, text=lines)
+    if not ended.done:
+        click.get_current_context().exit(EX_UNAVAILABLE)
+
+
+def _description(plan: EndingPlan) -> str:
+    from iris_admin.cli.layout import duration
+
+    return f"{plan.node}: {plan.role or 'it does not say in time what runs on it'}, up for {duration(plan.uptime)}"

@@ -1,0 +1,400 @@
+"""Stop a node, restart it, or start one that is down; and wait until that has happened.
+
+``init:restart/0`` takes all applications down in order and boots again within the same operating system process, with
+the same command line. ``init:stop/0`` ends the process; who starts it again, if anybody does, is the site's business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from iris_admin.errors import CallTimeout, CookieMismatch, HandshakeRefused, IrisAdminError, NodeDown, RemoteError
+from iris_admin.node_name import NodeName
+from iris_admin.operations.delivery import flush
+from iris_admin.operations.evaluate import run_remote
+from iris_admin.operations.identity import Identity, identity
+from iris_admin.operations.logs import logs
+from iris_admin.operations.memory import memory
+from iris_admin.operations.ports import listening
+from iris_admin.operations.results import Result
+from iris_admin.operations.roles import Role, role_of
+from iris_admin.operations.stats import stats
+from iris_admin.operations.steps import (
+    AllOf,
+    Call,
+    CommandEnded,
+    Door,
+    Knock,
+    Knocked,
+    Now,
+    Operation,
+    Pause,
+    PrepareAudit,
+    Progress,
+    RecordChange,
+    RunCommand,
+    SaveBackup,
+)
+from iris_admin.proto.io_protocol import chardata_to_str
+from iris_admin.terms import Atom
+
+#: How long to wait for a node that is to end or to come back, in seconds, unless told otherwise.
+WAIT = 60.0
+#: Iris's applications, in the order in which they are started.
+_IRIS = ("iris_core", "iris_edge")
+_LOOK_AGAIN = 0.1
+_ANSWER_WITHIN = 3.0
+_LOG_EVENTS_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class EndingPlan(Result):
+    """What ending a node would mean.
+
+    :param node: the node.
+    :param role: ``core``, ``edge``, ``core+edge`` or ``other``; None where it did not say in time.
+    :param users: users connected to the edge, who would lose their connections; None where there are none to count.
+    :param unflushed_rows: rows that wait in the core's write-ahead log; None where the node has none.
+    :param other_copies: the other nodes with an active copy of the stored messages; None on a node without Mnesia.
+    :param heart: whether ``heart`` would start the node again if it died; it does not after ``init:stop/0``.
+    :param os_pid: of the node's operating system process.
+    :param uptime: of that process, in seconds.
+    :param creation: changes when the node starts again.
+    :param warnings: what there is to consider, in sentences.
+    """
+
+    node: str
+    role: str | None
+    users: int | None
+    unflushed_rows: int | None
+    other_copies: tuple[str, ...] | None
+    heart: bool
+    os_pid: int | None
+    uptime: float
+    creation: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Ended(Result):
+    """What came of stopping, restarting or starting a node.
+
+    :param node: the node.
+    :param action: ``restart``, ``stop`` or ``start``.
+    :param done: whether it ended as it was meant to.
+    :param gone_seconds: until the node was gone; None where it was down before, or is not gone.
+    :param back_seconds: until it answered again, counted from when it was gone, or from the command that started it;
+        None where it has not, or was not to.
+    :param role_before: what ran on it, ``role_after`` what runs there now.
+    :param started: Iris's applications that had to be started separately, because the node's own boot does not.
+    :param saved: the file with the node's state and logs from before.
+    :param command: the site's own command that was run, if one was, and ``output`` what it printed.
+    :param explanation: the outcome in a sentence.
+    """
+
+    node: str
+    action: str
+    done: bool
+    gone_seconds: float | None
+    back_seconds: float | None
+    role_before: str | None
+    role_after: str | None
+    started: tuple[str, ...]
+    saved: Path | None
+    command: str | None
+    output: str | None
+    explanation: str
+
+
+def ending_plan(node: str) -> Operation[EndingPlan]:
+    """What ending a node would mean, before anything is done.
+
+    :param node: its full name.
+    """
+    bindings = {"Presence": b"local_presence_v2", "Batcher": b"iris_durable_batcher", "Offline": b"offline_msg"}
+    answer = yield from run_remote("ending", bindings, node=node)
+    applications, users, waiting, copies, heart, os_pid, uptime, creation = answer
+    role = None if applications == "undefined" else role_of(node, applications)
+    is_core = role is not None and role.is_core
+    plan = EndingPlan(
+        node=node,
+        role=None if role is None else role.role,
+        users=users if isinstance(users, int) else None,
+        # The batcher of an edge says 0, and that means nothing.
+        unflushed_rows=waiting if isinstance(waiting, int) and is_core else None,
+        other_copies=tuple(map(str, copies)) if isinstance(copies, list) and is_core else None,
+        heart=heart is True,
+        os_pid=int(chardata_to_str(os_pid, "utf-8") or 0) or None,
+        uptime=uptime / 1000,
+        creation=creation,
+        warnings=(),
+    )
+    return replace(plan, warnings=tuple(_warnings(plan)))
+
+
+def stop(node: str, *, keep: bool = True, wait: float = WAIT, epmd_port: int | None = None) -> Operation[Ended]:
+    """Shut a node down in an orderly way, and wait until it is gone.
+
+    :param node: its full name.
+    :param keep: save its state and the end of its logs before.
+    :param wait: how long to wait, in seconds.
+    :param epmd_port: of its host's EPMD, which tells whether something has started the node again.
+    """
+    return (yield from _recorded("stop", node, lambda: _stop(node, keep, wait, epmd_port)))
+
+
+def restart(node: str, *, keep: bool = True, wait: float = WAIT) -> Operation[Ended]:
+    """Have a node boot again, and wait until it is back, with the applications of Iris that ran on it before.
+
+    What the boot itself does not start is started as the operator would: ``application:ensure_all_started/1``.
+
+    :param node: its full name.
+    :param keep: save its state and the end of its logs before.
+    :param wait: how long to wait for the end, and again for the return, in seconds.
+    """
+    return (yield from _recorded("restart", node, lambda: _restart(node, keep, wait)))
+
+
+def start(node: str, command: Sequence[str], *, first: Sequence[str] = (), wait: float = WAIT) -> Operation[Ended]:
+    """Start a node that is down by a command of the site, and wait until it answers.
+
+    :param node: its full name.
+    :param command: the program and its arguments.
+    :param first: a command to run before, such as one that ends a node that hangs; its outcome does not matter.
+    :param wait: how long the command may take, and again how long to wait for the node, in seconds.
+    """
+    return (yield from _recorded("start", node, lambda: _start(node, command, first, wait)))
+
+
+def stop_by_command(node: str, command: Sequence[str], *, wait: float = WAIT) -> Operation[Ended]:
+    """End a node that does not answer by a command of the site.
+
+    :param node: its full name.
+    :param command: the program and its arguments.
+    :param wait: how long the command may take, in seconds.
+    """
+    return (yield from _recorded("stop", node, lambda: _stop_by_command(node, command, wait)))
+
+
+def _recorded(action: str, node: str, do: Callable[[], Operation[Ended]]) -> Operation[Ended]:
+    """Do it, and write it to the audit file, however it ends."""
+    yield PrepareAudit()
+    plan = {"action": action}
+    try:
+        ended = yield from do()
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        yield RecordChange(action, node, plan, f"not finished: {type(error).__name__}: {error}")
+        raise
+    yield RecordChange(action, node, plan | {"command": ended.command}, ended.explanation, ended.saved)
+    return ended
+
+
+def _stop(node: str, keep: bool, wait: float, epmd_port: int | None) -> Operation[Ended]:
+    before = yield from _prepare(node)
+    saved = (yield from _save(node, "stop")) if keep else None
+    yield Progress(f"{node}: asked to stop")
+    gone = yield from _end(node, "stop", wait)
+    again = False
+    if gone is not None and epmd_port is not None:
+        name = NodeName.parse(node)
+        knocked: list[Knocked] = yield Knock((Door(name.host, epmd_port, "epmd"),), _ANSWER_WITHIN)
+        again = name.name in (knocked[0].names or {})
+    if gone is None:
+        explanation = f"it still answers after {wait:g} s: something holds up its end, see iris-admin logs"
+    elif again:
+        explanation = f"it ended after {gone:.1f} s, but its name is registered again: something has started it anew"
+    else:
+        explanation = f"it ended after {gone:.1f} s"
+    return Ended(
+        node, "stop", gone is not None and not again, gone, None, _role_text(before.role), None, (), saved, None, None,
+        explanation,
+    )  # fmt: skip
+
+
+def _restart(node: str, keep: bool, wait: float) -> Operation[Ended]:
+    before = yield from _prepare(node)
+    saved = (yield from _save(node, "restart")) if keep else None
+    yield Progress(f"{node}: asked to restart")
+    gone = yield from _end(node, "restart", wait)
+    role_before = _role_text(before.role)
+    if gone is None:
+        return Ended(
+            node, "restart", False, None, None, role_before, role_before, (), saved, None, None,
+            f"it still answers after {wait:g} s, and has not begun anew: something holds up its end",
+        )  # fmt: skip
+    yield Progress(f"{node}: gone after {gone:.1f} s")
+    back = yield from _await_back(node, wait, before.creation)
+    if isinstance(back, str):
+        return Ended(node, "restart", False, gone, None, role_before, None, (), saved, None, None, back)
+    seconds, after = back
+    started, problem = yield from _start_missing(node, before.role, after.role, wait)
+    now = (yield from identity(node)).role if started else after.role
+    explanation = f"it was gone after {gone:.1f} s and back after another {seconds:.1f} s"
+    if started:
+        explanation += f"; its boot does not start {' and '.join(started)}, so that was done separately"
+    if problem:
+        explanation += f"; {problem}"
+    done = problem is None and _role_text(now) == role_before
+    return Ended(
+        node, "restart", done, gone, seconds, role_before, _role_text(now), started, saved, None, None, explanation
+    )
+
+
+def _start(node: str, command: Sequence[str], first: Sequence[str], wait: float) -> Operation[Ended]:
+    text = " ".join(command)
+    printed = ""
+    if first:
+        yield Progress(f"running {' '.join(first)}")
+        ended: CommandEnded = yield RunCommand(tuple(first), wait)
+        printed += ended.output
+    yield Progress(f"running {text}")
+    ended = yield RunCommand(tuple(command), wait)
+    printed += ended.output
+    blank = Ended(node, "start", False, None, None, None, None, (), None, text, printed, "")
+    if ended.problem is not None:
+        return replace(blank, explanation=f"the site's command failed: {ended.problem}")
+    back = yield from _await_back(node, wait, None)
+    if isinstance(back, str):
+        return replace(blank, explanation=f"the site's command went well, but {back}")
+    seconds, after = back
+    role = _role_text(after.role)
+    return replace(
+        blank,
+        done=True,
+        back_seconds=seconds,
+        role_after=role,
+        explanation=f"it answers {seconds:.1f} s after the site's command; what runs there: {role or 'cannot tell'}",
+    )
+
+
+def _stop_by_command(node: str, command: Sequence[str], wait: float) -> Operation[Ended]:
+    text = " ".join(command)
+    yield Progress(f"running {text}")
+    ended: CommandEnded = yield RunCommand(tuple(command), wait)
+    done = ended.problem is None
+    explanation = "the site's command went well" if done else f"the site's command failed: {ended.problem}"
+    return Ended(node, "stop", done, None, None, None, None, (), None, text, ended.output, explanation)
+
+
+def _prepare(node: str) -> Operation[Identity]:
+    before = yield from identity(node)
+    if before.role is None or before.role.is_core:
+        try:
+            yield from flush([node])
+        except IrisAdminError as error:
+            # Its orderly end does so, too.
+            yield Progress(f"{node} does not write its write-ahead log to the tables: {error}")
+    return before
+
+
+def _end(node: str, function: str, wait: float) -> Operation[float | None]:
+    """Have ``init`` end the node; the seconds until it was gone, or None if it is not."""
+    start = yield Now()
+    # A call that never returns: the loss of the link ends it, at the moment when the node ends.
+    asked, waiting = yield AllOf(
+        (
+            Call("init", function, node=node),
+            Call("timer", "sleep", (Atom("infinity"),), node=node, timeout=wait),
+        )
+    )
+    for outcome in (asked, waiting):
+        if isinstance(outcome, Exception) and not isinstance(outcome, IrisAdminError):
+            raise outcome
+    if isinstance(asked, IrisAdminError) and not isinstance(asked, NodeDown):
+        raise asked
+    if isinstance(waiting, CallTimeout):
+        return None
+    # Where init has killed the call before the link was closed, it is a matter of moments.
+    deadline = start + wait
+    while isinstance(waiting, RemoteError) and (yield Now()) < deadline:
+        try:
+            yield Call("timer", "sleep", (Atom("infinity"),), node=node, timeout=_ANSWER_WITHIN)
+        except RemoteError:
+            yield Pause(_LOOK_AGAIN)
+        except IrisAdminError:
+            break
+    return (yield Now()) - start
+
+
+def _await_back(node: str, wait: float, creation: int | None) -> Operation[tuple[float, Identity] | str]:
+    """Wait until a node has booted; why it has not, if it does not in time."""
+    start = yield Now()
+    last: IrisAdminError | None = None
+    while (yield Now()) - start < wait:
+        try:
+            found = yield from identity(node, timeout=_ANSWER_WITHIN)
+            status = yield Call("init", "get_status", node=node, timeout=_ANSWER_WITHIN, idempotent=True)
+        except (CookieMismatch, HandshakeRefused) as error:
+            return f"it is back, but does not let us in: {error}"
+        except IrisAdminError as error:
+            last = error
+        else:
+            # Until then it still starts applications, or evaluates what its command line says.
+            if found.creation != creation and status[0] == "started":
+                return (yield Now()) - start, (yield from identity(node))
+        yield Pause(_LOOK_AGAIN)
+    if last is None:
+        return f"it has not finished its boot within {wait:g} s"
+    return f"it is not back after {wait:g} s: {last}"
+
+
+def _start_missing(
+    node: str, before: Role | None, after: Role | None, wait: float
+) -> Operation[tuple[tuple[str, ...], str | None]]:
+    """Start the applications of Iris that ran before and do not now; what was started, and what went wrong."""
+    if before is None or after is None:
+        return (), "it does not say in time what runs on it"
+    wanted = [name for name in _IRIS if getattr(before, name) is not None and getattr(after, name) is None]
+    started = []
+    for name in wanted:
+        yield Progress(f"{node}: starting {name}")
+        try:
+            outcome = yield Call("application", "ensure_all_started", (Atom(name),), node=node, timeout=wait)
+        except IrisAdminError as error:
+            return tuple(started), f"{name} does not start: {error}"
+        if outcome[0] != "ok":
+            return tuple(started), f"{name} does not start: {outcome[1]!r}"
+        started.append(name)
+    return tuple(started), None
+
+
+def _save(node: str, action: str) -> Operation[Path]:
+    """Save what the end of a node destroys: its figures, and the end of its logs."""
+    yield Progress(f"{node}: saving its state and the end of its logs")
+    parts: dict[str, Operation[Any]] = {
+        "stats": stats(node),
+        "memory": memory(node),
+        "ports": listening(node),
+        "logs": logs(node, count=_LOG_EVENTS_KEPT, everything=True),
+    }
+    kept: dict[str, Any] = {"node": node}
+    for name, part in parts.items():
+        try:
+            result: Result = yield from part
+            kept[name] = result.to_dict()
+        except IrisAdminError as error:
+            kept[name] = {"error": str(error)}
+    saved: Path = yield SaveBackup(f"before-{action}-{node}", (json.dumps(kept, indent=1).encode(),))
+    return saved
+
+
+def _warnings(plan: EndingPlan) -> list[str]:
+    warnings = []
+    if plan.users:
+        warnings.append(f"{plan.users} users are connected to it, and lose their connections")
+    if plan.unflushed_rows:
+        warnings.append(f"{plan.unflushed_rows} rows wait in its write-ahead log; they are written before")
+    if plan.other_copies == ():
+        warnings.append("no other core has a copy of the stored messages: none can be stored or fetched meanwhile")
+    warnings.append("its start script may empty its log files when it starts again")
+    return warnings
+
+
+def _role_text(role: Role | None) -> str | None:
+    return None if role is None else role.role
