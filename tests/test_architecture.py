@@ -22,7 +22,7 @@ LAYERS = (
     ("proto", "syntax", "remote", "node_name", "cookie", "config", "text", "json_values"),
     ("operations",),
     ("transport",),
-    ("audit", "backup", "runner", "calls", "futures", "client", "aio", "cluster", "discovery"),
+    ("audit", "backup", "export", "restore", "runner", "calls", "futures", "client", "aio", "cluster", "discovery"),
     ("__init__",),
     ("cli", "__main__"),
 )

@@ -15,6 +15,8 @@ from iris_admin.text import printable
 if TYPE_CHECKING:
     import pandas
 
+#: For the ``metadata`` of a field that a result carries along and does not show.
+HIDDEN = {"hidden": True}
 #: A short text shows this much of a value: characters of a text, elements of a collection.
 _BRIEF = 60
 _BRIEF_ELEMENTS = 5
@@ -145,7 +147,7 @@ def _plain(value: object, depth: int) -> Any:
 
 
 def _items(result: Result) -> list[tuple[str, object]]:
-    return [(field.name, getattr(result, field.name)) for field in fields(result)]
+    return [(item.name, getattr(result, item.name)) for item in fields(result) if "hidden" not in item.metadata]
 
 
 def _brief(value: object) -> str:

@@ -1,0 +1,37 @@
+%% Take rows out of offline_msg as they are, a piece at a time. Nothing is removed.
+%%
+%% Keys: all of them, or those of {user, User}. MaxBytes: of a piece; one row is one, however large it is.
+%%
+%% Answers {NumberOfRows, Framed}: rows in the external term format, each behind four bytes with its length.
+Start = fun() ->
+    case Keys of
+        all -> #{rows => [], more => First([{'_', [], ['$_']}]), piece => []};
+        {user, User} -> #{rows => [], more => {keys, KeysOf(User)}, piece => []}
+    end
+end,
+Fetch = fun(#{more := Where} = State) ->
+    case Where of
+        '$end_of_table' -> {done, State};
+        {keys, []} -> {done, State};
+        {keys, [Key | Keys1]} -> {more, State#{rows := [mnesia:dirty_read(offline_msg, Key)], more := {keys, Keys1}}};
+        {Rows, Continuation} -> {more, State#{rows := [Rows], more := Next(Continuation)}}
+    end
+end,
+Step = fun
+    (#{rows := []} = State) ->
+        Fetch(State);
+    (#{rows := [[] | Rest]} = State) ->
+        {more, State#{rows := Rest}};
+    (#{rows := [Rows | Rest]} = State) ->
+        case length(Rows) =:= 1 orelse (length(Rows) =< Chunk andalso erlang:external_size(Rows) =< MaxBytes) of
+            true ->
+                {full, State#{rows := Rest, piece := Rows}};
+            false ->
+                {Half, Other} = lists:split(length(Rows) div 2, Rows),
+                {more, State#{rows := [Half, Other | Rest]}}
+        end
+end,
+Report = fun(#{piece := Rows} = State) ->
+    Framed = [[<<(byte_size(Term)):32>>, Term] || Term <- lists:map(fun erlang:term_to_binary/1, Rows)],
+    {{length(Rows), iolist_to_binary(Framed)}, State#{piece := []}}
+end
