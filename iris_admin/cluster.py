@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +17,7 @@ from iris_admin.runner import cancel_all, run
 from iris_admin.terms import Atom, Term
 
 if TYPE_CHECKING:
+    from iris_admin.operations.doctor import Diagnosis
     from iris_admin.operations.offline import Offline
     from iris_admin.operations.ports import ListeningPort
     from iris_admin.operations.presence import Presence
@@ -246,6 +247,34 @@ class Cluster:
         from iris_admin.operations.presence import presence_show
 
         return self._run(presence_show(user, self.nodes))
+
+    def find_strangers(self, expected: Iterable[str] = ()) -> None:
+        """Look for nodes that those known know of without being connected to them, and join those, if they live.
+
+        :param expected: nodes that should be there.
+        """
+        from iris_admin.operations.doctor import strangers
+
+        self.include(expected)
+        for _ in range(_ROUNDS):
+            before = self.nodes
+            self.include(self._run(strangers(before, epmd_port=self._seed.epmd_port)))
+            if self.nodes == before:
+                return
+
+    def doctor(self, user: str | bytes | None = None, *, expected: Iterable[str] = ()) -> Diagnosis:
+        """Everything that can be wrong, looked at at once; see :func:`iris_admin.operations.doctor.doctor`.
+
+        Nodes that have died or are parted from the others are looked for first; those become nodes of this object.
+
+        :param user: a user to look at as well.
+        :param expected: nodes that should be there.
+        """
+        from iris_admin.operations.doctor import doctor
+
+        wanted = tuple(expected)
+        self.find_strangers(wanted)
+        return self._run(doctor(self.nodes, user=user, expected=wanted, epmd_port=self._seed.epmd_port))
 
     def ports(self, nodes: tuple[str, ...] | None = None) -> Table[ListeningPort]:
         """What the nodes listen on, and what of it is reached from here; see

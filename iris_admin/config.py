@@ -9,10 +9,16 @@
     cookie_file = "~/.iris.cookie"   # relative to the directory of this file
     epmd_port = 4369
     timeout = 10                     # in seconds
+    expected = ["iris_core@db1", "iris_edge1@web1"]   # what should be there: doctor misses what is not
 
     [clusters.prod.commands]         # for a node that is down; {name} and {host} are the parts of its name
     start = "ssh {host} sudo systemctl start iris@{name}"
     stop = "ssh {host} sudo systemctl stop iris@{name}"
+
+    [escalation]                     # for triage; without it, that of the incident runbook
+    contacts = { "On-call SRE" = "pager: #iris-oncall" }
+    response = { P0 = "Immediate", P1 = "15 min" }
+    steps = [{ level = "P0", minutes = 15, who = "On-call SRE" }]
 
 It is ``iris_admin/config.toml`` in ``$XDG_CONFIG_HOME`` or else ``~/.config``, or the file that
 ``IRIS_ADMIN_CONFIG`` names. A cookie itself has no place in it: it would be copied along with the rest.
@@ -39,6 +45,7 @@ class ClusterConfig:
     :ivar cookie_file: None where the file does not say, as for the rest.
     :ivar epmd_port: EPMD's TCP port.
     :ivar timeout: of connecting and of each call, in seconds.
+    :ivar expected: full names of the nodes that should be there; empty where the file does not say.
     :ivar commands: the site's own commands, by ``start`` and ``stop``; see :mod:`iris_admin.site_command`.
     """
 
@@ -50,6 +57,7 @@ class ClusterConfig:
         epmd_port: int | None = None,
         timeout: float | None = None,
         commands: Mapping[str, str] | None = None,
+        expected: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.node = node
@@ -57,6 +65,7 @@ class ClusterConfig:
         self.epmd_port = epmd_port
         self.timeout = timeout
         self.commands = dict(commands or {})
+        self.expected = expected
 
     def __repr__(self) -> str:
         return f"<ClusterConfig {self.name}: {self.node}>"
@@ -221,7 +230,7 @@ class _Reader:
         key = f"clusters.{name}"
         if not isinstance(table, dict):
             raise self._error(key, f"must be a table, [{key}]")
-        self._refuse_unknown(table, f"{key}.", ("node", "cookie_file", "epmd_port", "timeout", "commands"))
+        self._refuse_unknown(table, f"{key}.", ("node", "cookie_file", "epmd_port", "timeout", "commands", "expected"))
         node = self._text(table, "node", f"{key}.node")
         if node is None:
             raise self._error(f"{key}.node", "is missing")
@@ -243,6 +252,7 @@ class _Reader:
             port,
             None if timeout is None else float(timeout),
             self._commands(key, table.get("commands", {})),
+            self._expected(table, f"{key}.expected"),
         )
 
     def _commands(self, key: str, table: Any) -> dict[str, str]:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iris_admin.client import DEFAULT_CONNECT_TIMEOUT, Node, connect, dialing_for
-from iris_admin.errors import ConfigError, CookieMismatch, HandshakeRefused, IrisAdminError
+from iris_admin.errors import (
+    CallTimeout,
+    ConfigError,
+    ConnectError,
+    CookieMismatch,
+    HandshakeRefused,
+    IrisAdminError,
+    NodeDown,
+)
 from iris_admin.node_name import NodeName
 from iris_admin.operations.identity import identity
 from iris_admin.operations.results import Result, Table
@@ -20,6 +28,11 @@ from iris_admin.runner import run
 from iris_admin.terms import Atom
 from iris_admin.transport.dialing import Dialing, default_epmd_port, query_epmd
 
+if TYPE_CHECKING:
+    from iris_admin.cluster import Cluster
+
+#: Options of :func:`find_nodes`.
+_FIND_OPTIONS = ("cookie", "cookie_file", "epmd_port", "timeout", "connect_timeout")
 #: Asking nodes waits for the network, not for the processor.
 _THREADS = 16
 
@@ -171,3 +184,44 @@ def _ask(listed: FoundNode, dialing: Dialing, timeout: float) -> FoundNode:
         hidden=found.hidden,
         problem="it does not say in time what runs on it" if role is None else None,
     )
+
+
+def connect_somewhere(node: str, *, expected: Sequence[str] = (), **options: Any) -> Cluster:
+    """Join a cluster by the node that was named or, where that one is down, by another one.
+
+    The others are those that are expected to be there, then those that the EPMD of the same host knows.
+
+    :param node: as for :func:`iris_admin.connect_cluster`, like the options.
+    :param expected: full names of nodes of the cluster.
+    :returns: the cluster; the node that was named is in its ``unreachable`` then.
+    :raises ConnectError: none of them can be joined; the error is that of the node that was named.
+    """
+    from iris_admin.cluster import connect_cluster
+
+    try:
+        return connect_cluster(node, **options)
+    except (CookieMismatch, HandshakeRefused):
+        raise
+    except (ConnectError, NodeDown, CallTimeout) as error:
+        first = error
+    named = str(NodeName.parse(node))
+    for other in (*expected, *_neighbours(node, options)):
+        if other == named:
+            continue
+        try:
+            cluster = connect_cluster(other, **options)
+        except IrisAdminError:
+            continue
+        cluster.include([named])
+        return cluster
+    raise first
+
+
+def _neighbours(node: str, options: dict[str, Any]) -> Iterator[str]:
+    """Nodes of the same host on which Iris runs."""
+    known = {key: value for key, value in options.items() if key in _FIND_OPTIONS}
+    try:
+        found = find_nodes(NodeName.parse(node).host, **known)
+    except IrisAdminError:
+        return
+    yield from (row.node for row in found if row.node is not None and row.role not in (None, "other"))

@@ -30,6 +30,7 @@ COMMANDS = (
     "offline",
     "presence",
     "redeliver",
+    "doctor",
     "rpc",
     "eval",
     "completion",

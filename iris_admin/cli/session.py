@@ -164,6 +164,20 @@ class Session:
         on_progress = self.tell if self.verbose or sys.stderr.isatty() else None
         return connect_cluster(node, on_progress=on_progress, **options)
 
+    def connect_somewhere(self) -> Cluster:
+        """Join the cluster by whichever of its nodes answers, the one that was named first."""
+        from iris_admin.discovery import connect_somewhere
+
+        node, options = self.node_and_options()
+        on_progress = self.tell if self.verbose or sys.stderr.isatty() else None
+        return connect_somewhere(node, expected=self.expected(), on_progress=on_progress, **options)
+
+    def expected(self) -> tuple[str, ...]:
+        """The nodes that should be there, as the configuration file says of the cluster that is meant."""
+        named, default = self._clusters()
+        cluster = named or default
+        return () if cluster is None else cluster.expected
+
     def dialing(self, node: str | None = None) -> Dialing:
         """How a node is dialled.
 

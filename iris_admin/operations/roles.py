@@ -72,9 +72,12 @@ def role(node: str | None = None) -> Operation[Role]:
     return role_of((yield from node_name(node)), applications)
 
 
-def members(nodes: Sequence[str]) -> Operation[Members]:
-    """The roles of several nodes, asked at once. A node that does not answer is no error here."""
-    outcomes = yield AllOf(tuple(_which_applications(node) for node in nodes))
+def members(nodes: Sequence[str], *, timeout: float | None = None) -> Operation[Members]:
+    """The roles of several nodes, asked at once. A node that does not answer is no error here.
+
+    :param timeout: of each answer, in seconds; None is the facade's default.
+    """
+    outcomes = yield AllOf(tuple(_which_applications(node, timeout) for node in nodes))
     roles, unanswered = {}, {}
     for node, outcome in zip(nodes, outcomes, strict=True):
         if isinstance(outcome, IrisAdminError):
@@ -112,5 +115,5 @@ def node_name(node: str | None) -> Operation[str]:
     return str((yield Call("erlang", "node", idempotent=True))) if node is None else node
 
 
-def _which_applications(node: str | None) -> Call:
-    return Call("application", "which_applications", node=node, idempotent=True)
+def _which_applications(node: str | None, timeout: float | None = None) -> Call:
+    return Call("application", "which_applications", node=node, timeout=timeout, idempotent=True)

@@ -6,6 +6,7 @@ section "EPMD Protocol" of OTP's distribution protocol guide.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -22,7 +23,9 @@ NODE_TYPE_NORMAL = 77
 _PORT_PLEASE2_REQ = 122
 _PORT2_RESP = 119
 _NAMES_REQ = 110
+_DUMP_REQ = 100
 _PORT2_RESP_HEAD = struct.Struct(">HBBHHH")
+_DUMPED = re.compile(r"(active|old/unused) name +<(.*)>,? (?:at port|port =) (\d+), fd = -?\d+ *")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +89,29 @@ def read_names_response(data: bytes) -> dict[str, int]:
             raise ProtocolError(f"this is no line of EPMD's names: {line!r}")
         names[words[1]] = int(words[4])
     return names
+
+
+def dump_request() -> bytes:
+    """Ask for all nodes of the host, and for those that were registered once and are not any more."""
+    return struct.pack(">HB", 1, _DUMP_REQ)
+
+
+def read_dump_response(data: bytes) -> tuple[dict[str, int], dict[str, int]]:
+    """Read the whole reply to :func:`dump_request`.
+
+    EPMD keeps up to a thousand names that are not registered any more, as long as it runs itself.
+
+    :returns: nodes that are registered, and those that were, each by name (before the ``@``) with its port.
+    :raises ProtocolError: for a reply that is none.
+    """
+    if len(data) < 4:
+        raise ProtocolError(f"this is no reply of EPMD: {data[:16]!r}", hint="Does EPMD listen on that port?")
+    active: dict[str, int] = {}
+    gone: dict[str, int] = {}
+    # EPMD sends the zero at the end of each of its strings, too.
+    for line in data[4:].decode("utf-8", "replace").replace("\0", "").splitlines():
+        found = _DUMPED.fullmatch(line)
+        if found is None:
+            raise ProtocolError(f"this is no line of what EPMD remembers: {line!r}")
+        (active if found[1] == "active" else gone)[found[2]] = int(found[3])
+    return active, {name: port for name, port in gone.items() if name not in active}

@@ -58,6 +58,9 @@ def _knock(door: Door, timeout: float) -> Knocked:
         if door.kind == "epmd":
             names = epmd.read_names_response(query_epmd(door.host, door.port, epmd.names_request(), deadline))
             return Knocked(time.monotonic() - start, names=names)
+        if door.kind == "epmd memory":
+            _, gone = epmd.read_dump_response(query_epmd(door.host, door.port, epmd.dump_request(), deadline))
+            return Knocked(time.monotonic() - start, names=gone)
         with open_connection(door.host, door.port, deadline) as sock:
             seconds = time.monotonic() - start
             return Knocked(seconds, _greet(sock, door, deadline) if door.kind == "websocket" else None)
