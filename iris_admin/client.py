@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,21 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from iris_admin.calls import Called, encode_call
 from iris_admin.cookie import find_cookie
-from iris_admin.errors import IrisAdminError
 from iris_admin.node_name import NodeName
 from iris_admin.operations.steps import Operation
 from iris_admin.proto.connection import DEFAULT_NET_TICKTIME, CallEnded
 from iris_admin.runner import run
 from iris_admin.terms import Term
+from iris_admin.transport.connector import Connector
 from iris_admin.transport.dialing import Dialing, default_epmd_port
-from iris_admin.transport.io_thread import io_thread
-from iris_admin.transport.link import Link
 from iris_admin.transport.retry import with_retries
 
-    from iris_admin.operations.lifecycle import Ended, EndingPlan
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from iris_admin.operations.lifecycle import Ended, EndingPlan
     from iris_admin.operations.logs import LogEntry, Logs
     from iris_admin.operations.memory import Memory
     from iris_admin.operations.mnesia import MnesiaInfo
@@ -76,6 +73,9 @@ def connect(
     )
     joined = Node(dialing, timeout=timeout)
     joined.reconnect()
+    return joined
+
+
 def node_at(node: str, *, timeout: float = DEFAULT_TIMEOUT, **options: Any) -> Node:
     """A node that is joined by the first call, so that there can be one for a node that is down.
 
@@ -83,9 +83,6 @@ def node_at(node: str, *, timeout: float = DEFAULT_TIMEOUT, **options: Any) -> N
     :raises ConfigError: the node name or the cookie is unusable.
     """
     return Node(dialing_for(node, **options), timeout=timeout)
-
-
-    return joined
 
 
 def dialing_for(
@@ -123,10 +120,7 @@ class Node:
         self.timeout = timeout
         #: Told a line now and then by operations that take long.
         self.on_progress: Callable[[str], None] | None = None
-        self._dialing = dialing
-        self._link: Link | None = None
-        self._connecting = threading.Lock()
-        self._closed = False
+        self._connector = Connector(dialing)
 
     def __enter__(self) -> Node:
         return self
@@ -135,9 +129,9 @@ class Node:
         self.close()
 
     def __del__(self) -> None:
-        link = getattr(self, "_link", None)
-        if link is not None and link.lost is None:
-            link.close()
+        connector: Connector | None = getattr(self, "_connector", None)
+        if connector is not None:
+            connector.close_soon()
 
     def __repr__(self) -> str:
         state = "connected" if self.is_connected else "not connected"
@@ -146,35 +140,35 @@ class Node:
     @property
     def name(self) -> str:
         """The node's full name."""
-        return str(self._dialing.target)
+        return str(self._connector.dialing.target)
 
     @property
     def epmd_port(self) -> int | None:
         """The TCP port of its host's EPMD; None where EPMD is not asked."""
-        return self._dialing.epmd_port if self._dialing.target.port is None else None
+        dialing = self._connector.dialing
+        return dialing.epmd_port if dialing.target.port is None else None
 
     @property
     def our_name(self) -> str | None:
         """The full name under which the node knows us, while connected."""
-        return self._link.our_name if self._link is not None and self.is_connected else None
+        link = self._connector.link
+        return link.our_name if link is not None else None
 
     @property
     def is_connected(self) -> bool:
         """Whether the link stands, as far as is known."""
-        return self._link is not None and self._link.lost is None
+        return self._connector.link is not None
 
     def close(self) -> None:
         """Leave the cluster. Calls that still wait raise :class:`~iris_admin.errors.NodeDown`."""
-        self._closed = True
-        if self._link is not None:
-            self._link.close()
+        self._connector.close()
 
     def sibling(self, target: NodeName) -> Node:
         """Join another node of the same cluster, with the same options.
 
         :raises ConnectError: it cannot be joined.
         """
-        node = Node(replace(self._dialing, target=target), timeout=self.timeout)
+        node = Node(replace(self._connector.dialing, target=target), timeout=self.timeout)
         node.reconnect()
         return node
 
@@ -183,7 +177,7 @@ class Node:
 
         :raises ConnectError: the node cannot be joined.
         """
-        self._live_link()
+        self._connector.connect()
 
     # Calls
 
@@ -224,7 +218,9 @@ class Node:
 
         encoded = encode_call(module, function, args)
         called = Called(self.name, module, function, len(args))
-        return CallFuture.start(self._live_link(), called, encoded, self._time(timeout), capture=capture)
+        seconds = self._time(timeout)
+        link = self._connector.connect(time.monotonic() + seconds)
+        return CallFuture.start(link, called, encoded, seconds, capture=capture)
 
     def eval(
         self,
@@ -318,6 +314,10 @@ class Node:
         """
         from iris_admin.operations.logs import follow_logs, open_logs
 
+        cursors = self._run(open_logs(file=file))
+        while True:
+            yield from self._run(follow_logs(cursors, pattern=pattern, everything=everything))
+
     def ending_plan(self) -> EndingPlan:
         """What stopping or restarting the node would mean; see :func:`iris_admin.operations.lifecycle.ending_plan`."""
         from iris_admin.operations.lifecycle import ending_plan
@@ -356,28 +356,10 @@ class Node:
 
         return self._run(stop_by_command(self.name, command, wait=wait))
 
-        cursors = self._run(open_logs(file=file))
-        while True:
-            yield from self._run(follow_logs(cursors, pattern=pattern, everything=everything))
-
     # How it is done
 
     def _time(self, timeout: float | None) -> float:
         return self.timeout if timeout is None else timeout
-
-    def _live_link(self) -> Link:
-        link = self._link
-        if link is not None and link.lost is None:
-            return link
-        with self._connecting:
-            link = self._link
-            if link is None or link.lost is not None:
-                if self._closed:
-                    raise IrisAdminError(f"the connection to {self.name} was closed here", node=self.name)
-                deadline = time.monotonic() + self._dialing.connect_timeout
-                sock, connection = with_retries(lambda: self._dialing.dial(deadline), deadline)
-                link = self._link = Link(sock, connection, io_thread())
-            return link
 
     def _call(
         self,
@@ -395,7 +377,8 @@ class Node:
         deadline = time.monotonic() + seconds
 
         def attempt() -> CallEnded:
-            ended = self._live_link().call(module, function, encoded, deadline, capture=capture)
+            link = self._connector.connect(deadline)
+            ended = link.call(module, function, encoded, deadline, capture=capture)
             if ended is None:
                 raise called.timeout(seconds)
             return ended

@@ -39,26 +39,33 @@ class CallFuture(Future[Any]):
 
     def cancel(self) -> bool:
         """Cancel the call, if it has not ended, and kill its remote process."""
-        cancelled = super().cancel()
-        if cancelled and self._call_id is not None:
-            self._link.cancel(self._call_id)
-        return cancelled
+        if self._call_id is None or not self._link.cancel(self._call_id):
+            return self.cancelled()
+        super().cancel()
+        # Without this, concurrent.futures.wait() and as_completed() would wait on.
+        self.set_running_or_notify_cancel()
+        return True
 
     # What a link expects of a waiter
 
     def ended(self, event: CallEnded | IrisAdminError) -> None:
         """Take the call's end."""
-        if not self.set_running_or_notify_cancel():
+        # Callbacks run in the I/O thread only. In that of a caller, who may happen to read, they would be in the way
+        # of its own call, and Ctrl-C in theirs.
+        self._link.run_soon(lambda: self._settle(event))
+
+    def _settle(self, event: CallEnded | IrisAdminError) -> None:
+        if self.done():
             return
         try:
             if isinstance(event, IrisAdminError):
                 raise event
             value = self._called.answer(event)
-            self.set_result((value, event.output or "") if self._capture else value)
-        except BaseException as error:
+        except Exception as error:
             self.set_exception(error)
+        else:
+            self.set_result((value, event.output or "") if self._capture else value)
 
     def timed_out(self) -> None:
         """Take that the deadline has passed."""
-        if self.set_running_or_notify_cancel():
-            self.set_exception(self._called.timeout(self._seconds))
+        self.set_exception(self._called.timeout(self._seconds))

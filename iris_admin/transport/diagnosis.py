@@ -111,6 +111,7 @@ def _dial_again(dialing: Dialing) -> str:
     deadline = time.monotonic() + PATIENCE
     link = Link(*dialing.dial(deadline), io_thread())
     try:
+        link.start()
         ended = link.call("application", "which_applications", encode_term([]), deadline)
         if ended is None:
             raise IrisAdminError(f"{dialing.target} lets us in, but does not answer a call within {PATIENCE:g} s")

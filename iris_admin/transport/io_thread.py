@@ -6,13 +6,19 @@ what a socket could not take at once, and minds the deadlines of futures. It is 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import socket
+import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
+
+#: When to mind the time of a connection again that raised something, in seconds.
+_AFTER_FAILURE = 1.0
 
 
 class Watched(Protocol):
@@ -43,6 +49,7 @@ class IOThread:
         self._lock = threading.Lock()
         self._masks: dict[Watched, int] = {}
         self._times: dict[Watched, float] = {}
+        self._soon: deque[Callable[[], None]] = deque()
         self._wakes_at = 0.0
         self._thread = threading.Thread(target=self._run, name="iris_admin I/O", daemon=True)
         self._thread.start()
@@ -66,7 +73,9 @@ class IOThread:
         """Forget a connection; to be called before its socket is closed."""
         with self._lock:
             self._times.pop(watched, None)
-            if self._masks.pop(watched, 0):
+            self._masks.pop(watched, None)
+            # Not a matter of the mask: Ctrl-C may have come between that and the selector.
+            with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(watched.socket)
 
     def watch(self, watched: Watched, event: int, wanted: bool) -> None:
@@ -79,12 +88,16 @@ class IOThread:
             if new_mask == mask:
                 return
             self._masks[watched] = new_mask
-            if not mask:
-                self._selector.register(watched.socket, new_mask, watched)
-            elif not new_mask:
-                self._selector.unregister(watched.socket)
-            else:
-                self._selector.modify(watched.socket, new_mask, watched)
+            try:
+                if not mask:
+                    self._selector.register(watched.socket, new_mask, watched)
+                elif not new_mask:
+                    self._selector.unregister(watched.socket)
+                else:
+                    self._selector.modify(watched.socket, new_mask, watched)
+            except (KeyError, ValueError, OSError):
+                # An earlier change was interrupted half-way; whoever was interrupted is giving the connection up.
+                pass
 
     def schedule(self, watched: Watched, when: float) -> None:
         """See to it that ``on_time`` is called at ``when`` or before."""
@@ -94,6 +107,11 @@ class IOThread:
             self._times[watched] = when
         if when < self._wakes_at:
             self._wake()
+
+    def run_soon(self, function: Callable[[], None]) -> None:
+        """Have the thread call a function. Takes no lock, so a finalizer may use it."""
+        self._soon.append(function)
+        self._wake()
 
     def _wake(self) -> None:
         try:
@@ -111,19 +129,34 @@ class IOThread:
                     self._wake_receiver.recv(4096)
                     continue
                 if events & selectors.EVENT_READ:
-                    key.data.on_readable()
+                    self._guarded(key.data.on_readable)
                 if events & selectors.EVENT_WRITE:
-                    key.data.on_writable()
+                    self._guarded(key.data.on_writable)
+            while self._soon:
+                self._guarded(self._soon.popleft())
             now = time.monotonic()
             with self._lock:
                 due = [watched for watched, when in self._times.items() if when <= now]
                 # From here on, schedule() may ask for an earlier time than on_time() will give.
                 self._times.update(dict.fromkeys(due, float("inf")))
             for watched in due:
-                when = watched.on_time(now)
-                with self._lock:
-                    if watched in self._times:
-                        self._times[watched] = min(when, self._times[watched])
+                self._guarded(self._mind_time, watched, now)
+
+    def _mind_time(self, watched: Watched, now: float) -> None:
+        when = now + _AFTER_FAILURE
+        try:
+            when = watched.on_time(now)
+        finally:
+            with self._lock:
+                if watched in self._times:
+                    self._times[watched] = min(when, self._times[watched])
+
+    def _guarded(self, function: Callable[..., None], *args: object) -> None:
+        """Call a function; what it raises must not end the thread, on which all other connections depend."""
+        try:
+            function(*args)
+        except BaseException:
+            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), self._thread)))
 
 
 _current: IOThread | None = None

@@ -13,9 +13,10 @@ import selectors
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
-from iris_admin.errors import ForkedProcess, IrisAdminError
+from iris_admin.errors import ForkedProcess, IrisAdminError, NodeDown
 from iris_admin.proto.connection import CallEnded, Connection, Lost
 from iris_admin.transport.io_thread import IOThread
 
@@ -32,7 +33,7 @@ class Waiter(Protocol):
     deadline: float
 
     def ended(self, event: CallEnded | IrisAdminError) -> None:
-        """The call ended, or the link was lost. Called once, from any thread."""
+        """The call ended, or the link was lost. Called from any thread; again if that was interrupted."""
 
     def timed_out(self) -> None:
         """The deadline has passed, and the remote process was told to die."""
@@ -52,7 +53,8 @@ class BlockedCaller:
 
     def ended(self, event: CallEnded | IrisAdminError) -> None:
         self.event = event
-        self._semaphore.release()
+        if self._semaphore.locked():
+            self._semaphore.release()
 
     def timed_out(self) -> None:
         """Never called: see :attr:`deadline`."""
@@ -80,13 +82,22 @@ class Link:
         self._lock = threading.Lock()
         self._waiters: dict[int, Waiter] = {}
         self._unsent = b""
-        # Guards reading from the socket; its owner is the leader.
-        self._reading = threading.Lock()
-        self._leader: int | None = None
+        # The thread that reads from the socket: a leader, or the I/O thread. A dict, and not a lock, because it tells
+        # even after an interruption whose turn it is; setdefault() lets one of several threads win.
+        self._reader: dict[str, int] = {}
+        # Of a lost link, those that have not been told yet.
+        self._bereaved: list[Waiter] = []
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._next_deadline = _FOREVER
-        io.add(self, connection.next_timer())
+
+    def start(self) -> None:
+        """Begin to read and to keep the time."""
+        self._io.add(self, self._connection.next_timer())
+        # The node may have asked something already, in one segment with the end of the handshake.
+        with self._lock:
+            self._flush()
+        self._deliver()
 
     @property
     def our_name(self) -> str:
@@ -106,30 +117,53 @@ class Link:
         :raises NodeDown: the link is or was lost.
         :raises ForkedProcess: this process is a fork of the one that made the link.
         """
-        if self._io.is_current_thread() or self._leader == threading.get_ident():
+        self._refuse_in_fork()
+        if self._io.is_current_thread():
             raise RuntimeError(
                 "a call was made from a callback of a future, where waiting for it would wait forever; "
                 "use submit() there, or make the call in another thread"
             )
         caller = BlockedCaller(deadline)
-        # Reading is taken over before anything is sent, or the I/O thread might snatch a quick answer.
-        leading = self._try_to_lead()
         call_id = None
+        leading = False
+        # Whether Ctrl-C would find everything in order here. It does while we wait, which is nearly always. At any
+        # other moment who reads, or what the I/O thread watches, may be half changed: then the link is given up.
+        in_order = False
         try:
-            call_id = self.start_call(module, function, args, caller, capture=capture)
-            while caller.event is None:
-                remaining = deadline - time.monotonic()
-                if remaining <= 0:
-                    break
-                if leading or (leading := self._try_to_lead()):
-                    self._read_when_readable(remaining)
-                else:
-                    caller.wait(remaining)
-        finally:
-            if leading:
-                self._stop_leading()
-            if caller.event is None and call_id is not None:
-                self.cancel(call_id)
+            try:
+                # Reading is taken over before anything is sent, or the I/O thread might snatch a quick answer.
+                leading = self._try_to_lead()
+                call_id = self.start_call(module, function, args, caller, capture=capture)
+                while caller.event is None:
+                    remaining = deadline - time.monotonic()
+                    if remaining <= 0:
+                        break
+                    if leading or (leading := self._try_to_lead()):
+                        in_order = True
+                        readable = self._poll.poll(min(remaining, _LONGEST_POLL) * 1000 + 1)
+                        in_order = False
+                        if readable:
+                            self._read()
+                    else:
+                        in_order = True
+                        caller.wait(remaining)
+                        in_order = False
+                in_order = True
+            finally:
+                was_in_order, in_order = in_order, False
+                if leading:
+                    self._stop_reading()
+                    self._io.watch(self, selectors.EVENT_READ, True)
+                if caller.event is None and call_id is not None:
+                    self.cancel(call_id)
+                in_order = was_in_order
+        except IrisAdminError:
+            raise
+        except BaseException:
+            if not in_order:
+                self._lose("was disconnected: a call was interrupted at a bad moment")
+                self._stop_reading()
+            raise
         if isinstance(caller.event, IrisAdminError):
             raise caller.event
         return caller.event
@@ -142,12 +176,7 @@ class Link:
         :raises NodeDown: the link is lost already; nothing was sent.
         :raises ForkedProcess: this process is a fork of the one that made the link.
         """
-        if self._io.forked:
-            raise ForkedProcess(
-                f"the connection to {self.peer} belongs to the process that this one was forked from",
-                node=self.peer,
-                hint="Connect anew in the child.",
-            )
+        self._refuse_in_fork()
         try:
             with self._lock:
                 if self.lost is not None:
@@ -169,26 +198,56 @@ class Link:
             self._next_deadline = deadline
             self._io.schedule(self, deadline)
 
-    def cancel(self, call_id: int) -> None:
-        """Stop waiting for a call, and kill its remote process. Does nothing when it has ended."""
-        with self._lock:
-            if self._waiters.pop(call_id, None) is not None and self.lost is None:
-                self._connection.cancel(call_id, time.monotonic())
-                self._flush()
+    def cancel(self, call_id: int) -> bool:
+        """Stop waiting for a call, and kill its remote process.
+
+        :returns: whether it was waited for; else its waiter has been told of its end, or is being told.
+        """
+        try:
+            with self._lock:
+                if call_id not in self._waiters:
+                    return False
+                del self._waiters[call_id]
+                if self.lost is None:
+                    self._connection.cancel(call_id, time.monotonic())
+                    self._flush()
+                return True
+        except BaseException:
+            self._lose("could not be written to any longer: the sending was interrupted")
+            raise
 
     def close(self) -> None:
         """End the connection. Calls that still wait raise :class:`NodeDown`."""
-        self._lose("was disconnected from here")
+        if self._io.forked:
+            # The connection is the parent's, and whoever held a lock at the fork does not exist here.
+            self.lost = self._forked_error()
+            self.socket.close()
+        else:
+            self._lose("was disconnected from here")
+
+    def close_soon(self) -> None:
+        """The same for a finalizer, which runs at any moment, so also where its thread holds one of the locks."""
+        if self._io.forked:
+            self.close()
+        else:
+            self._io.run_soon(self.close)
+
+    def run_soon(self, function: Callable[[], None]) -> None:
+        """Have the I/O thread call a function; at once, if this is that thread."""
+        if self._io.is_current_thread():
+            function()
+        else:
+            self._io.run_soon(function)
 
     # Called by the I/O thread
 
     def on_readable(self) -> None:
         """Read, unless a waiting caller does."""
-        if self._reading.acquire(blocking=False):
+        if self._reader.setdefault("thread", threading.get_ident()) == threading.get_ident():
             try:
                 self._read()
             finally:
-                self._reading.release()
+                self._stop_reading()
 
     def on_writable(self) -> None:
         """Send what the socket could not take before."""
@@ -206,8 +265,9 @@ class Link:
             self._flush()
         self._deliver()
         for call_id, waiter in expired:
-            self.cancel(call_id)
-            waiter.timed_out()
+            # Its answer may have come in the meantime.
+            if self.cancel(call_id):
+                waiter.timed_out()
         with self._lock:
             self._next_deadline = min((waiter.deadline for waiter in self._waiters.values()), default=_FOREVER)
             return min(self._connection.next_timer(), self._next_deadline)
@@ -216,20 +276,16 @@ class Link:
 
     def _try_to_lead(self) -> bool:
         """Take over the reading from the I/O thread, unless somebody has."""
-        if not self._reading.acquire(blocking=False):
+        if self._reader.setdefault("thread", threading.get_ident()) != threading.get_ident():
             return False
-        self._leader = threading.get_ident()
         self._io.watch(self, selectors.EVENT_READ, False)
         return True
 
-    def _stop_leading(self) -> None:
-        self._leader = None
-        self._reading.release()
-        self._io.watch(self, selectors.EVENT_READ, True)
-
-    def _read_when_readable(self, timeout: float) -> None:
-        if self._poll.poll(min(timeout, _LONGEST_POLL) * 1000 + 1):
-            self._read()
+    def _stop_reading(self) -> None:
+        if self._reader.get("thread") == threading.get_ident():
+            del self._reader["thread"]
+        if self.lost is not None:
+            self._close_socket()
 
     def _read(self) -> None:
         try:
@@ -254,16 +310,33 @@ class Link:
 
     def _deliver(self) -> None:
         """Tell the waiters what happened; without the lock, for they decode answers and run callbacks."""
+        interruption: BaseException | None = None
         while True:
-            with self._lock:
-                event = self._connection.next_event()
-                if event is None:
-                    return
-                waiter = self._waiters.pop(event.call_id, None) if isinstance(event, CallEnded) else None
-            if isinstance(event, Lost):
-                self._shut(event.error)
-            elif isinstance(event, CallEnded) and waiter is not None:
-                waiter.ended(event)
+            event = waiter = None
+            try:
+                with self._lock:
+                    event = self._connection.next_event()
+                    if event is None:
+                        break
+                    # Not by pop(): what that has taken out would be lost to an interruption behind it.
+                    if isinstance(event, CallEnded) and (waiter := self._waiters.get(event.call_id)) is not None:
+                        del self._waiters[event.call_id]
+                if isinstance(event, Lost):
+                    self._shut(event.error)
+                elif isinstance(event, CallEnded) and waiter is not None:
+                    waiter.ended(event)
+            except BaseException as error:
+                # Ctrl-C. Others wait for their answers.
+                interruption = error
+                if isinstance(event, Lost):
+                    self._shut(event.error)
+                elif isinstance(event, CallEnded) and waiter is not None:
+                    waiter.ended(event)
+                else:
+                    # One may have been taken from the queue, and dropped.
+                    self._lose("was disconnected: a call was interrupted at a bad moment")
+        if interruption is not None:
+            raise interruption
 
     # Sending
 
@@ -289,20 +362,40 @@ class Link:
         with self._lock:
             self._connection.lose(reason)
         self._deliver()
+        if self.lost is None:  # an interrupted thread has dropped the event
+            self._shut(NodeDown(f"{self.peer} {reason}", node=self.peer))
 
     def _shut(self, error: IrisAdminError) -> None:
         with self._lock:
-            if self.lost is not None:
-                return
-            self.lost = error
-            waiters = list(self._waiters.values())
+            self._bereaved += self._waiters.values()
             self._waiters.clear()
+            self.lost = error
         if not self._io.forked:
             self._io.remove(self)
             # Wakes a leader that polls the socket. In a fork it would end the parent's connection.
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_RDWR)
-        self.socket.close()
-        for waiter in waiters:
+        self._close_socket()
+        for waiter in tuple(self._bereaved):
             # Each raises its own, for a traceback grows where an error is raised.
             waiter.ended(copy.copy(error))
+        self._bereaved.clear()
+
+    def _close_socket(self) -> None:
+        # A leader that is about to poll must not find the descriptor taken by another connection. So it is closed
+        # when nobody reads, by whoever has read last.
+        if not self._reader:
+            self.socket.close()
+
+    # Forks
+
+    def _forked_error(self) -> ForkedProcess:
+        return ForkedProcess(
+            f"the connection to {self.peer} belongs to the process that this one was forked from",
+            node=self.peer,
+            hint="Connect anew in the child.",
+        )
+
+    def _refuse_in_fork(self) -> None:
+        if self._io.forked:
+            raise self._forked_error()
