@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from typing import Any, TypeVar
 
 import pytest
 
-from iris_admin.operations import mnesia, offline, presence, stats
-from iris_admin.operations.steps import AllOf, Call, Capture, Operation, Pause, Progress, Step
+from iris_admin import operations
+from iris_admin.operations import evaluate
+from iris_admin.operations.steps import (
+    AllOf,
+    Call,
+    Capture,
+    Now,
+    Operation,
+    Pause,
+    PrepareAudit,
+    Progress,
+    RecordChange,
+    Step,
+)
 from iris_admin.terms import Term
 
 T = TypeVar("T")
+
+#: All modules that evaluate expressions of ``remote/``.
+MODULES = [
+    module
+    for module in (
+        import_module(entry.name) for entry in pkgutil.walk_packages(operations.__path__, "iris_admin.operations.")
+    )
+    if hasattr(module, "run_remote") and module is not evaluate
+]
 
 #: Gives a call's result, or its error (returned or raised).
 Answer = Callable[[Call], Any]
@@ -26,7 +49,7 @@ def remote_expressions(monkeypatch: pytest.MonkeyPatch) -> None:
     ) -> Operation[Term]:
         return (yield Call("remote", name, (dict(bindings or {}),), node=node))
 
-    for module in (mnesia, offline, presence, stats):
+    for module in MODULES:
         monkeypatch.setattr(module, "run_remote", run_remote)
 
 
@@ -35,12 +58,18 @@ class Run:
 
     :ivar calls: all calls, in order.
     :ivar progress: all lines for the person who waits.
+    :ivar paused: for how long it waited, each time.
+    :ivar records: what it had to say to the audit file.
+    :param clock: what it is told when it asks for the time; by default that does not pass.
     """
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, *, clock: Iterable[float] = ()) -> None:
         self._answer = answer
+        self._clock = iter(clock)
         self.calls: list[Call] = []
         self.progress: list[str] = []
+        self.paused: list[float] = []
+        self.records: list[RecordChange] = []
 
     def __call__(self, operation: Operation[T]) -> T:
         try:
@@ -64,8 +93,14 @@ class Run:
                     return error
             case Progress(message):
                 self.progress.append(message)
-            case Pause():
+            case Pause(seconds):
+                self.paused.append(seconds)
+            case Now():
+                return next(self._clock, 0.0)
+            case PrepareAudit():
                 pass
+            case RecordChange():
+                self.records.append(step)
             case _:
                 raise AssertionError(f"not expected: {step}")
         return None
