@@ -173,7 +173,9 @@ class DemoNode:
                 words = line.decode(errors="replace").split()
                 match words:
                     case ["demo_console", "ready"]:
-                        answers["ready"].put(("ok", ""))
+                        # It says so again when it is restarted within its process.
+                        if "ready" in answers:
+                            answers["ready"].put(("ok", ""))
                     case ["demo_console", request_id, outcome, encoded]:
                         waiting = answers.get(request_id)
                         if waiting is not None:

@@ -7,7 +7,7 @@ the same command line. ``init:stop/0`` ends the process; who starts it again, if
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,13 @@ from iris_admin.operations.steps import (
     SaveBackup,
 )
 from iris_admin.proto.io_protocol import chardata_to_str
+from iris_admin.syntax import format_term
 from iris_admin.terms import Atom
 
 #: How long to wait for a node that is to end or to come back, in seconds, unless told otherwise.
 WAIT = 60.0
-#: Iris's applications, in the order in which they are started.
-_IRIS = ("iris_core", "iris_edge")
+#: Iris's applications by the parts of a role, in the order in which they are started.
+_IRIS = {"core": "iris_core", "edge": "iris_edge"}
 _LOOK_AGAIN = 0.1
 _ANSWER_WITHIN = 3.0
 _LOG_EVENTS_KEPT = 1000
@@ -64,6 +65,7 @@ class EndingPlan(Result):
     :param os_pid: of the node's operating system process.
     :param uptime: of that process, in seconds.
     :param creation: changes when the node starts again.
+    :param peers: the nodes that it is connected to, hidden ones included, without this client.
     :param warnings: what there is to consider, in sentences.
     """
 
@@ -76,6 +78,7 @@ class EndingPlan(Result):
     os_pid: int | None
     uptime: float
     creation: int
+    peers: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
@@ -86,28 +89,30 @@ class Ended(Result):
     :param node: the node.
     :param action: ``restart``, ``stop`` or ``start``.
     :param done: whether it ended as it was meant to.
+    :param explanation: the outcome in a sentence.
     :param gone_seconds: until the node was gone; None where it was down before, or is not gone.
     :param back_seconds: until it answered again, counted from when it was gone, or from the command that started it;
         None where it has not, or was not to.
     :param role_before: what ran on it, ``role_after`` what runs there now.
+    :param disconnected: the nodes that it was connected to before, and is not now.
     :param started: Iris's applications that had to be started separately, because the node's own boot does not.
     :param saved: the file with the node's state and logs from before.
     :param command: the site's own command that was run, if one was, and ``output`` what it printed.
-    :param explanation: the outcome in a sentence.
     """
 
     node: str
     action: str
     done: bool
-    gone_seconds: float | None
-    back_seconds: float | None
-    role_before: str | None
-    role_after: str | None
-    started: tuple[str, ...]
-    saved: Path | None
-    command: str | None
-    output: str | None
     explanation: str
+    gone_seconds: float | None = None
+    back_seconds: float | None = None
+    role_before: str | None = None
+    role_after: str | None = None
+    disconnected: tuple[str, ...] = ()
+    started: tuple[str, ...] = ()
+    saved: Path | None = None
+    command: str | None = None
+    output: str | None = None
 
 
 def ending_plan(node: str) -> Operation[EndingPlan]:
@@ -117,7 +122,7 @@ def ending_plan(node: str) -> Operation[EndingPlan]:
     """
     bindings = {"Presence": b"local_presence_v2", "Batcher": b"iris_durable_batcher", "Offline": b"offline_msg"}
     answer = yield from run_remote("ending", bindings, node=node)
-    applications, users, waiting, copies, heart, os_pid, uptime, creation = answer
+    applications, users, waiting, copies, heart, os_pid, uptime, creation, peers = answer
     role = None if applications == "undefined" else role_of(node, applications)
     is_core = role is not None and role.is_core
     plan = EndingPlan(
@@ -131,6 +136,7 @@ def ending_plan(node: str) -> Operation[EndingPlan]:
         os_pid=int(chardata_to_str(os_pid, "utf-8") or 0) or None,
         uptime=uptime / 1000,
         creation=creation,
+        peers=tuple(sorted(map(str, peers))),
         warnings=(),
     )
     return replace(plan, warnings=tuple(_warnings(plan)))
@@ -144,19 +150,22 @@ def stop(node: str, *, keep: bool = True, wait: float = WAIT, epmd_port: int | N
     :param wait: how long to wait, in seconds.
     :param epmd_port: of its host's EPMD, which tells whether something has started the node again.
     """
-    return (yield from _recorded("stop", node, lambda: _stop(node, keep, wait, epmd_port)))
+    plan = yield from ending_plan(node)
+    return (yield from _recorded(node, "stop", plan, _stop(plan, keep, wait, epmd_port)))
 
 
 def restart(node: str, *, keep: bool = True, wait: float = WAIT) -> Operation[Ended]:
     """Have a node boot again, and wait until it is back, with the applications of Iris that ran on it before.
 
-    What the boot itself does not start is started as the operator would: ``application:ensure_all_started/1``.
+    What the boot itself does not start is started as the operator would, by ``application:ensure_all_started/1``; and
+    it is connected to the nodes that it was connected to.
 
     :param node: its full name.
     :param keep: save its state and the end of its logs before.
     :param wait: how long to wait for the end, and again for the return, in seconds.
     """
-    return (yield from _recorded("restart", node, lambda: _restart(node, keep, wait)))
+    plan = yield from ending_plan(node)
+    return (yield from _recorded(node, "restart", plan, _restart(plan, keep, wait)))
 
 
 def start(node: str, command: Sequence[str], *, first: Sequence[str] = (), wait: float = WAIT) -> Operation[Ended]:
@@ -167,7 +176,7 @@ def start(node: str, command: Sequence[str], *, first: Sequence[str] = (), wait:
     :param first: a command to run before, such as one that ends a node that hangs; its outcome does not matter.
     :param wait: how long the command may take, and again how long to wait for the node, in seconds.
     """
-    return (yield from _recorded("start", node, lambda: _start(node, command, first, wait)))
+    return (yield from _recorded(node, "start", None, _start(node, command, first, wait)))
 
 
 def stop_by_command(node: str, command: Sequence[str], *, wait: float = WAIT) -> Operation[Ended]:
@@ -177,120 +186,132 @@ def stop_by_command(node: str, command: Sequence[str], *, wait: float = WAIT) ->
     :param command: the program and its arguments.
     :param wait: how long the command may take, in seconds.
     """
-    return (yield from _recorded("stop", node, lambda: _stop_by_command(node, command, wait)))
+    return (yield from _recorded(node, "stop", None, _stop_by_command(node, command, wait)))
 
 
-def _recorded(action: str, node: str, do: Callable[[], Operation[Ended]]) -> Operation[Ended]:
+def _recorded(node: str, action: str, plan: EndingPlan | None, do: Operation[Ended]) -> Operation[Ended]:
     """Do it, and write it to the audit file, however it ends."""
     yield PrepareAudit()
-    plan = {"action": action}
+    planned = None if plan is None else plan.to_dict()
     try:
-        ended = yield from do()
+        ended = yield from do
     except GeneratorExit:
         raise
     except BaseException as error:
-        yield RecordChange(action, node, plan, f"not finished: {type(error).__name__}: {error}")
+        yield RecordChange(action, node, planned, f"not finished: {type(error).__name__}: {error}")
         raise
-    yield RecordChange(action, node, plan | {"command": ended.command}, ended.explanation, ended.saved)
+    if ended.command is not None:
+        planned = {"command": ended.command}
+    yield RecordChange(action, node, planned, ended.explanation, ended.saved)
     return ended
 
 
-def _stop(node: str, keep: bool, wait: float, epmd_port: int | None) -> Operation[Ended]:
-    before = yield from _prepare(node)
-    saved = (yield from _save(node, "stop")) if keep else None
+def _stop(before: EndingPlan, keep: bool, wait: float, epmd_port: int | None) -> Operation[Ended]:
+    node = before.node
+    saved = yield from _prepare(before, "stop", keep)
     yield Progress(f"{node}: asked to stop")
     gone = yield from _end(node, "stop", wait)
-    again = False
-    if gone is not None and epmd_port is not None:
+    ended = Ended(node, "stop", False, "", gone, role_before=before.role, saved=saved)
+    if gone is None:
+        why = f"it still answers after {wait:g} s: something holds up its end, see iris-admin logs"
+        return replace(ended, explanation=why)
+    if epmd_port is not None:
         name = NodeName.parse(node)
         knocked: list[Knocked] = yield Knock((Door(name.host, epmd_port, "epmd"),), _ANSWER_WITHIN)
-        again = name.name in (knocked[0].names or {})
-    if gone is None:
-        explanation = f"it still answers after {wait:g} s: something holds up its end, see iris-admin logs"
-    elif again:
-        explanation = f"it ended after {gone:.1f} s, but its name is registered again: something has started it anew"
-    else:
-        explanation = f"it ended after {gone:.1f} s"
-    return Ended(
-        node, "stop", gone is not None and not again, gone, None, _role_text(before.role), None, (), saved, None, None,
-        explanation,
-    )  # fmt: skip
+        if name.name in (knocked[0].names or {}):
+            why = f"it ended after {gone:.1f} s, but its name is registered again: something has started it anew"
+            return replace(ended, explanation=why)
+    return replace(ended, done=True, explanation=f"it ended after {gone:.1f} s")
 
 
-def _restart(node: str, keep: bool, wait: float) -> Operation[Ended]:
-    before = yield from _prepare(node)
-    saved = (yield from _save(node, "restart")) if keep else None
+def _restart(before: EndingPlan, keep: bool, wait: float) -> Operation[Ended]:
+    node = before.node
+    saved = yield from _prepare(before, "restart", keep)
     yield Progress(f"{node}: asked to restart")
     gone = yield from _end(node, "restart", wait)
-    role_before = _role_text(before.role)
+    ended = Ended(node, "restart", False, "", gone, role_before=before.role, saved=saved)
     if gone is None:
-        return Ended(
-            node, "restart", False, None, None, role_before, role_before, (), saved, None, None,
-            f"it still answers after {wait:g} s, and has not begun anew: something holds up its end",
-        )  # fmt: skip
+        why = f"it still answers after {wait:g} s, and has not begun anew: something holds up its end"
+        return replace(ended, role_after=before.role, explanation=why)
     yield Progress(f"{node}: gone after {gone:.1f} s")
     back = yield from _await_back(node, wait, before.creation)
     if isinstance(back, str):
-        return Ended(node, "restart", False, gone, None, role_before, None, (), saved, None, None, back)
-    seconds, after = back
-    started, problem = yield from _start_missing(node, before.role, after.role, wait)
-    now = (yield from identity(node)).role if started else after.role
-    explanation = f"it was gone after {gone:.1f} s and back after another {seconds:.1f} s"
+        return replace(ended, explanation=f"it was gone after {gone:.1f} s, but {back}")
+    seconds, _ = back
+    said = [f"it was gone after {gone:.1f} s and back after another {seconds:.1f} s"]
+    started, problem = yield from _start_missing(node, before.role, wait)
     if started:
-        explanation += f"; its boot does not start {' and '.join(started)}, so that was done separately"
-    if problem:
-        explanation += f"; {problem}"
-    done = problem is None and _role_text(now) == role_before
-    return Ended(
-        node, "restart", done, gone, seconds, role_before, _role_text(now), started, saved, None, None, explanation
+        said.append(f"its boot does not start {' and '.join(started)}, so that was done separately")
+    if problem is not None:
+        return replace(ended, back_seconds=seconds, started=started, explanation="; ".join([*said, problem]))
+    disconnected = yield from _reconnect(before)
+    if disconnected:
+        said.append(f"it is not connected to {', '.join(disconnected)} any more")
+    after = yield from identity(node)
+    return replace(
+        ended,
+        done=_role_text(after.role) == before.role,
+        explanation="; ".join(said),
+        back_seconds=seconds,
+        role_after=_role_text(after.role),
+        disconnected=disconnected,
+        started=started,
     )
 
 
 def _start(node: str, command: Sequence[str], first: Sequence[str], wait: float) -> Operation[Ended]:
-    text = " ".join(command)
     printed = ""
     if first:
         yield Progress(f"running {' '.join(first)}")
-        ended: CommandEnded = yield RunCommand(tuple(first), wait)
-        printed += ended.output
-    yield Progress(f"running {text}")
-    ended = yield RunCommand(tuple(command), wait)
-    printed += ended.output
-    blank = Ended(node, "start", False, None, None, None, None, (), None, text, printed, "")
-    if ended.problem is not None:
-        return replace(blank, explanation=f"the site's command failed: {ended.problem}")
+        ran: CommandEnded = yield RunCommand(tuple(first), wait)
+        printed += ran.output
+    yield Progress(f"running {' '.join(command)}")
+    ran = yield RunCommand(tuple(command), wait)
+    ended = Ended(node, "start", False, "", command=" ".join(command), output=printed + ran.output)
+    if ran.problem is not None:
+        return replace(ended, explanation=f"the site's command failed: {ran.problem}")
     back = yield from _await_back(node, wait, None)
     if isinstance(back, str):
-        return replace(blank, explanation=f"the site's command went well, but {back}")
+        return replace(ended, explanation=f"the site's command went well, but {back}")
     seconds, after = back
     role = _role_text(after.role)
-    return replace(
-        blank,
-        done=True,
-        back_seconds=seconds,
-        role_after=role,
-        explanation=f"it answers {seconds:.1f} s after the site's command; what runs there: {role or 'cannot tell'}",
-    )
+    why = f"it answers {seconds:.1f} s after the site's command; what runs there: {role or 'cannot tell'}"
+    return replace(ended, done=True, back_seconds=seconds, role_after=role, explanation=why)
 
 
 def _stop_by_command(node: str, command: Sequence[str], wait: float) -> Operation[Ended]:
-    text = " ".join(command)
-    yield Progress(f"running {text}")
-    ended: CommandEnded = yield RunCommand(tuple(command), wait)
-    done = ended.problem is None
-    explanation = "the site's command went well" if done else f"the site's command failed: {ended.problem}"
-    return Ended(node, "stop", done, None, None, None, None, (), None, text, ended.output, explanation)
+    yield Progress(f"running {' '.join(command)}")
+    ran: CommandEnded = yield RunCommand(tuple(command), wait)
+    why = "the site's command went well" if ran.problem is None else f"the site's command failed: {ran.problem}"
+    return Ended(node, "stop", ran.problem is None, why, command=" ".join(command), output=ran.output)
 
 
-def _prepare(node: str) -> Operation[Identity]:
-    before = yield from identity(node)
-    if before.role is None or before.role.is_core:
+def _prepare(before: EndingPlan, action: str, keep: bool) -> Operation[Path | None]:
+    """Have a core write what waits in its log, and save what the end of a node destroys."""
+    if before.role is None or "core" in before.role:
         try:
-            yield from flush([node])
+            yield from flush([before.node])
         except IrisAdminError as error:
             # Its orderly end does so, too.
-            yield Progress(f"{node} does not write its write-ahead log to the tables: {error}")
-    return before
+            yield Progress(f"{before.node} does not write its write-ahead log to the tables: {error}")
+    return (yield from _save(before.node, action)) if keep else None
+
+
+def _reconnect(before: EndingPlan) -> Operation[tuple[str, ...]]:
+    """Connect a node to those that it was connected to; those that it does not reach.
+
+    Edges come back to a core only when one of their users logs in, and until then are not seen.
+    """
+    try:
+        now = yield Call("erlang", "nodes", (Atom("connected"),), node=before.node, idempotent=True)
+        missing = sorted(set(before.peers).difference(map(str, now)))
+        if missing:
+            yield Progress(f"{before.node}: connecting it to {', '.join(missing)}")
+        pongs = yield AllOf(tuple(Call("net_adm", "ping", (Atom(peer),), node=before.node) for peer in missing))
+    except IrisAdminError as error:
+        yield Progress(f"{before.node} does not say what it is connected to: {error}")
+        return ()
+    return tuple(peer for peer, pong in zip(missing, pongs, strict=True) if pong != "pong")
 
 
 def _end(node: str, function: str, wait: float) -> Operation[float | None]:
@@ -319,7 +340,8 @@ def _end(node: str, function: str, wait: float) -> Operation[float | None]:
             yield Pause(_LOOK_AGAIN)
         except IrisAdminError:
             break
-    return (yield Now()) - start
+    end: float = yield Now()
+    return end - start
 
 
 def _await_back(node: str, wait: float, creation: int | None) -> Operation[tuple[float, Identity] | str]:
@@ -344,23 +366,25 @@ def _await_back(node: str, wait: float, creation: int | None) -> Operation[tuple
     return f"it is not back after {wait:g} s: {last}"
 
 
-def _start_missing(
-    node: str, before: Role | None, after: Role | None, wait: float
-) -> Operation[tuple[tuple[str, ...], str | None]]:
+def _start_missing(node: str, before: str | None, wait: float) -> Operation[tuple[tuple[str, ...], str | None]]:
     """Start the applications of Iris that ran before and do not now; what was started, and what went wrong."""
-    if before is None or after is None:
+    if before is None:
+        return (), None
+    after = (yield from identity(node)).role
+    if after is None:
         return (), "it does not say in time what runs on it"
-    wanted = [name for name in _IRIS if getattr(before, name) is not None and getattr(after, name) is None]
-    started = []
-    for name in wanted:
-        yield Progress(f"{node}: starting {name}")
+    started: list[str] = []
+    for part, application in _IRIS.items():
+        if part not in before or part in after.role:
+            continue
+        yield Progress(f"{node}: starting {application}")
         try:
-            outcome = yield Call("application", "ensure_all_started", (Atom(name),), node=node, timeout=wait)
+            outcome = yield Call("application", "ensure_all_started", (Atom(application),), node=node, timeout=wait)
         except IrisAdminError as error:
-            return tuple(started), f"{name} does not start: {error}"
+            return tuple(started), f"{application} does not start: {error}"
         if outcome[0] != "ok":
-            return tuple(started), f"{name} does not start: {outcome[1]!r}"
-        started.append(name)
+            return tuple(started), f"{application} does not start: {format_term(outcome[1], width=None)}"
+        started.append(application)
     return tuple(started), None
 
 

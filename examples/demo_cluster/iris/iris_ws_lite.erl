@@ -41,6 +41,8 @@ wait_for_socket(cast, {socket_ready, Socket}, Data) ->
 wait_for_socket(_Type, _Event, _Data) ->
     {keep_state_and_data, postpone}.
 
+%% As in the real system, a client that hangs up before its request is complete is not expected: this process crashes,
+%% and takes its acceptor, the listener and all other WebSocket clients with it.
 -spec handshake(gen_statem:event_type(), term(), #data{}) -> gen_statem:event_handler_result(atom()).
 handshake(info, {tcp, Socket, Bytes}, #data{buffer = Buffer} = Data) ->
     Head = <<Buffer/binary, Bytes/binary>>,
@@ -59,11 +61,7 @@ handshake(info, {tcp, Socket, Bytes}, #data{buffer = Buffer} = Data) ->
                 none ->
                     {stop, normal, Data}
             end
-    end;
-handshake(info, {tcp_closed, _Socket}, Data) ->
-    {stop, normal, Data};
-handshake(info, {tcp_error, _Socket, _Reason}, Data) ->
-    {stop, normal, Data}.
+    end.
 
 -spec connected(gen_statem:event_type(), term(), #data{}) -> gen_statem:event_handler_result(atom()).
 connected(info, {tcp, _Socket, Bytes}, #data{buffer = Buffer} = Data) ->
