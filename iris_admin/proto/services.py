@@ -58,9 +58,9 @@ def _is_ping(request: Term) -> bool:
 
 def _answer_rex(request: Term) -> Term:
     match request:
-        case ("call", "erlang", "whereis", [_], _):
+        case ("call" | "block_call", "erlang", "whereis", [_], _):
             return _UNDEFINED
-        case ("call", Atom() as module, Atom() as function, list() as args, _):
+        case ("call" | "block_call", Atom() as module, Atom() as function, list() as args, _):
             return Atom("badrpc"), (Atom("EXIT"), (_UNDEF, [(module, function, args, [])]))
     return Atom("badrpc"), Atom("notsup")
 
