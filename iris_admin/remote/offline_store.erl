@@ -14,20 +14,25 @@ Around = fun(Run) ->
         false -> mnesia:activity(async_dirty, Run)
     end
 end,
+%% A chunk comes with its rows in the opposite order of the chunks.
+Turned = fun
+    ({Found, Continuation}) -> {lists:reverse(Found), Continuation};
+    (End) -> End
+end,
 First = fun(Pattern) ->
     case InEts of
         true ->
             %% Released when this process ends.
             ets:safe_fixtable(offline_msg, true),
-            ets:select(offline_msg, Pattern, Chunk);
+            Turned(ets:select(offline_msg, Pattern, Chunk));
         false ->
-            mnesia:select(offline_msg, Pattern, Chunk, read)
+            Turned(mnesia:select(offline_msg, Pattern, Chunk, read))
     end
 end,
 Next = fun(Continuation) ->
     case InEts of
-        true -> ets:select(Continuation);
-        false -> mnesia:select(Continuation)
+        true -> Turned(ets:select(Continuation));
+        false -> Turned(mnesia:select(Continuation))
     end
 end,
 Count = fun(Pattern) ->

@@ -21,7 +21,7 @@ Start = fun() ->
         _ -> Count(IsBare) =:= Size0
     end,
     #{
-        at => First(Rows), rows => 0, messages => 0, bytes => 0, oldest => infinity, keys => 0, users => 0, last => none,
+        at => First(Rows), rows => 0, messages => 0, bytes => 0, oldest => infinity, keys => 0, users => 0, ends => [],
         simple => Simple, stride => max(1, Size0 div Samples), phase => 1, run => {none, 0}, top => []
     }
 end,
@@ -65,7 +65,7 @@ Sample = fun(Keys, #{stride := Stride, phase := Phase, run := Run0, top := Top0}
     end,
     Go(Phase, Run0, Top0)
 end,
-Add = fun(Found, #{rows := R, messages := M, bytes := B, oldest := O, keys := K, users := U, last := Last} = State) ->
+Add = fun(Found, #{rows := R, messages := M, bytes := B, oldest := O, keys := K, users := U, ends := Ends} = State) ->
     {Keys, Times, Sizes} = lists:unzip3(Found),
     {M1, B1} =
         try
@@ -78,14 +78,15 @@ Add = fun(Found, #{rows := R, messages := M, bytes := B, oldest := O, keys := K,
                 end,
                 lists:foldl(Sum, {0, 0}, Sizes)
         end,
-    New = maps:remove(Last, maps:from_keys(Keys, [])),
+    %% A key may have begun in the chunk before.
+    New = maps:without(Ends, maps:from_keys(Keys, [])),
     Users = case State of
         #{simple := true} -> map_size(New);
         _ -> length(lists:filter(IsFirst, maps:keys(New)))
     end,
     Sample(Keys, State#{
         rows := R + length(Keys), messages := M + M1, bytes := B + B1, oldest := min(O, lists:min(Times)),
-        keys := K + map_size(New), users := U + Users, last := lists:last(Keys)
+        keys := K + map_size(New), users := U + Users, ends := [hd(Keys), lists:last(Keys)]
     })
 end,
 Step = fun(#{at := At} = State) ->
