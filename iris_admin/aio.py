@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from iris_admin import client, cluster
@@ -21,6 +21,7 @@ from iris_admin.terms import Term
 from iris_admin.transport.retry import retry_policy
 
 if TYPE_CHECKING:
+    from iris_admin.operations.doctor import Diagnosis
     from iris_admin.operations.lifecycle import Ended, EndingPlan
     from iris_admin.operations.logs import LogEntry, Logs
     from iris_admin.operations.ports import ListeningPort
@@ -297,6 +298,25 @@ class Cluster:
             if isinstance(outcome, BaseException) and not isinstance(outcome, IrisAdminError):
                 raise outcome
         return PerNode(dict(zip(names, outcomes, strict=True)))
+
+    async def include(self, names: Iterable[str]) -> None:
+        """Join nodes that the others are not connected to; see :meth:`iris_admin.cluster.Cluster.include`."""
+        await asyncio.to_thread(self._cluster.include, names)
+
+    async def find_strangers(self, expected: Iterable[str] = ()) -> None:
+        """Look for nodes that are known of without being connected; see
+        :meth:`iris_admin.cluster.Cluster.find_strangers`.
+        """
+        await asyncio.to_thread(self._cluster.find_strangers, expected)
+
+    async def doctor(self, user: str | bytes | None = None, *, expected: Iterable[str] = ()) -> Diagnosis:
+        """Everything that can be wrong, looked at at once; see :meth:`iris_admin.cluster.Cluster.doctor`."""
+        from iris_admin.operations.doctor import doctor
+
+        wanted = tuple(expected)
+        await self.find_strangers(wanted)
+        port = self._cluster.seed.epmd_port
+        return await self._run(doctor(self.nodes, user=user, expected=wanted, epmd_port=port))
 
     async def ports(self, nodes: tuple[str, ...] | None = None) -> Table[ListeningPort]:
         """What the nodes listen on; see :meth:`iris_admin.cluster.Cluster.ports`."""
