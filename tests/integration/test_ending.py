@@ -441,6 +441,8 @@ class TestCallbacks:
 class TestClose:
     def test_calls_that_wait(self, probed_node: ErlangNode) -> None:
         node = join(probed_node)
+        link = node._connector.link
+        assert link is not None
         name = node.our_name
         future = node.submit(PROBE, "block")
         caller = in_thread(lambda: node.call(PROBE, "block"))
@@ -452,6 +454,8 @@ class TestClose:
             assert caught.value.node == node.name
         assert reasons(probed_node, 2) == "[noconnection,noconnection]"
         gone(probed_node, name)
+        # Not before the reading thread has let go of it: the number may serve another connection at once.
+        assert link.socket.fileno() == -1
 
     def test_afterwards(self, probed_node: ErlangNode) -> None:
         node = join(probed_node)

@@ -73,6 +73,10 @@ class TestRex:
         answer = answer_registered("rex", gen_call(rex("erlang", "whereis", [Atom("iris_durable_batcher_1")])))
         assert answer == (CALLER, (REF, UNDEFINED))
 
+    def test_in_the_old_way_that_blocks_others(self) -> None:
+        request = (Atom("block_call"), *WHEREIS, [Atom("x")], CALLER)
+        assert answer_registered("rex", gen_call(request)) == (CALLER, (REF, UNDEFINED))
+
     def test_no_function_can_be_called(self) -> None:
         answer = answer_registered("rex", gen_call(rex("os", "cmd", [b"id"])))
         stack = [(Atom("os"), Atom("cmd"), [b"id"], [])]
