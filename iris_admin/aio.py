@@ -360,15 +360,22 @@ class Cluster:
     # How it is done
 
     async def smoke(
-        self, *, count: int = 1, addresses: Mapping[str, tuple[str, int]] | None = None, timeout: float = 5.0
+        self,
+        *,
+        count: int = 1,
+        addresses: Mapping[str, tuple[str, int]] | None = None,
+        timeout: float = 5.0,
+        tokens: bool = False,
     ) -> Smoke:
         """The login test; see :meth:`iris_admin.cluster.Cluster.smoke`."""
         from secrets import token_hex
 
         from iris_admin.operations.smoke import smoke
 
-        tag = token_hex(6)
-        return await self._run(smoke(self.nodes, tag=tag, count=count, addresses=addresses, timeout=timeout))
+        operation = smoke(
+            self.nodes, tag=token_hex(6), count=count, addresses=addresses, timeout=timeout, tokens=tokens
+        )
+        return await self._run(operation)
 
     async def _run(self, operation: Operation[T]) -> T:
         return await _run(operation, self.node, self._cluster.on_progress)

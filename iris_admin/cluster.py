@@ -287,7 +287,12 @@ class Cluster:
         return self._run(ports(self.nodes if nodes is None else nodes, epmd_port=self._seed.epmd_port))
 
     def smoke(
-        self, *, count: int = 1, addresses: Mapping[str, tuple[str, int]] | None = None, timeout: float = 5.0
+        self,
+        *,
+        count: int = 1,
+        addresses: Mapping[str, tuple[str, int]] | None = None,
+        timeout: float = 5.0,
+        tokens: bool = False,
     ) -> Smoke:
         """The login test: users of our own log in on each edge and send each other messages; see
         :func:`iris_admin.operations.smoke.smoke`.
@@ -296,7 +301,10 @@ class Cluster:
 
         from iris_admin.operations.smoke import smoke
 
-        return self._run(smoke(self.nodes, tag=token_hex(6), count=count, addresses=addresses, timeout=timeout))
+        operation = smoke(
+            self.nodes, tag=token_hex(6), count=count, addresses=addresses, timeout=timeout, tokens=tokens
+        )
+        return self._run(operation)
 
     # How it is done
 

@@ -316,7 +316,7 @@ def _reconnect(before: EndingPlan) -> Operation[tuple[str, ...]]:
 
 def _end(node: str, function: str, wait: float) -> Operation[float | None]:
     """Have ``init`` end the node; the seconds until it was gone, or None if it is not."""
-    start = yield Now()
+    start: float = yield Now()
     # A call that never returns: the loss of the link ends it, at the moment when the node ends.
     asked, waiting = yield AllOf(
         (

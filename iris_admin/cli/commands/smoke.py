@@ -46,8 +46,14 @@ def _read_address(_ctx: click.Context, _param: click.Parameter, value: tuple[str
     show_default=True,
     help="Seconds to wait for each log-in, message and acknowledgement.",
 )
+@click.option(
+    "--tokens",
+    is_flag=True,
+    help="Log in as well where that needs a token, which the edge then makes for us. Only if users can log in there: "
+    "where the check of a token fails, the edge drops all its TCP clients.",
+)
 @click.pass_obj
-def command(session: Session, count: int, addresses: dict[str, tuple[str, int]], patience: float) -> None:
+def command(session: Session, count: int, addresses: dict[str, tuple[str, int]], patience: float, tokens: bool) -> None:
     """Test the log-in for real: log in on each edge, and send messages from each edge to each.
 
     Two users of our own, with names that nobody else has, log in on each edge; each message is acknowledged. What the
@@ -59,7 +65,7 @@ def command(session: Session, count: int, addresses: dict[str, tuple[str, int]],
         known = {session.full_name(node): address for node, address in addresses.items()}
         for name in known:
             cluster.node(name)  # raises an error that names those that there are
-        found = cluster.smoke(count=count, addresses=known, timeout=patience)
+        found = cluster.smoke(count=count, addresses=known, timeout=patience, tokens=tokens)
     document = found.to_dict()
     session.show(document, rows=document["pairs"], text=lambda: _lines(document))
     if found.verdict != "ok":
