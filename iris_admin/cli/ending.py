@@ -104,6 +104,11 @@ def show(session: Session, ended: Ended) -> None:
 
 
 def _description(plan: EndingPlan) -> str:
-    from iris_admin.cli.layout import duration
+    from iris_admin.cli.layout import count, duration
 
-    return f"{plan.node}: {plan.role or 'it does not say in time what runs on it'}, up for {duration(plan.uptime)}"
+    facts = [f"{plan.node}: {plan.role or 'it does not say in time what runs on it'}"]
+    if plan.users is not None:
+        facts.append(f"{count(plan.users, 'user')} connected")
+    if plan.unflushed_rows is not None:
+        facts.append(f"{count(plan.unflushed_rows, 'row')} not yet written to the tables")
+    return ", ".join([*facts, f"up for {duration(plan.uptime)}"])

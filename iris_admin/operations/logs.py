@@ -366,7 +366,7 @@ def _log_file(node: str, source: str, paths: tuple[bytes, ...], answer: Any) -> 
 
 def _read(node: str | None, reads: Sequence[tuple[bytes, int, int, int]], wait: int = 0) -> Operation[list[Any]]:
     bindings: dict[str, Term] = {"Reads": list(reads), "Wait": wait, "Pause": LOOK_MS}
-    answers: list[Any] = yield from run_remote("read_files", bindings, node=node)
+    answers: list[Any] = yield from run_remote("read_logs", bindings, node=node)
     return answers
 
 

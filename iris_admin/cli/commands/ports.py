@@ -23,7 +23,8 @@ def command(session: Session, nodes: tuple[str, ...]) -> None:
 
     Exit code 69 if a node does not answer, an edge does not listen for clients, or a port is not reached from here.
     """
-    with session.connect_cluster() as cluster:
+    with session.connect_somewhere() as cluster:
+        cluster.find_strangers(session.expected())
         chosen = tuple(session.full_name(node) for node in nodes)
         for name in chosen:
             if name not in cluster.nodes:
