@@ -87,7 +87,8 @@ Ranked =
             %% Of a process that has just ended there is no number, and it is not ranked.
             Numbers = ets:match_spec_compile([{Pattern, [], [Value]}, {'_', [], [undefined]}]),
             Chunks = Snapshot(processes(), Numbers, []),
-            timer:sleep(Interval),
+            %% Not timer:sleep/1, since not every node has loaded that module.
+            receive after Interval -> ok end,
             RankChange(Chunks, [], CompileChange(0))
     end,
 {
