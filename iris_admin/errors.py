@@ -12,6 +12,7 @@
     │   ├── EpmdUnreachable        no EPMD answers on that host
     │   ├── NodeNotFound           EPMD answers, but knows no node of that name
     │   ├── NodeUnreachable        the node's port refuses or does not answer
+    │   ├── NotAnErlangNode        what answers on that port is no Erlang node
     │   ├── HandshakeTimeout       the port accepts, but nobody finishes the handshake
     │   ├── HandshakeRefused       the node said no, and why
     │   └── CookieMismatch         the node closed the link on our cookie's digest
@@ -148,6 +149,10 @@ class NodeUnreachable(ConnectError):
     """The node's distribution port refuses connections or does not answer."""
 
     transient = True
+
+
+class NotAnErlangNode(ConnectError):
+    """What answers on the distribution port does not speak the distribution protocol."""
 
 
 class HandshakeTimeout(ConnectError):

@@ -25,6 +25,7 @@ DETAILS: dict[str, Any] = {
     "status": "nok",
     "actual_name": "db2@host",
     "timeout": 2.5,
+    "reached": True,
     "kind": "throw",
     "reason": (Atom("a"), [1]),
     "stacktrace": [(Atom("m"), Atom("f"), 1, [])],

@@ -48,15 +48,15 @@ class Verdict(Enum):
 class MessageFate(Result):
     """A stored message and what became of it.
 
-    :param stored_at_ms: when it was stored, in milliseconds since the epoch.
+    :param timestamp: when it was stored, in milliseconds since the epoch.
     :param size: of its payload, in bytes; None where that is no binary.
-    :param sha256: the first 16 hexadecimal digits of the payload's digest; None where it is no binary.
+    :param digest: the first 16 hexadecimal digits of the payload's SHA-256; None where it is no binary.
     :param fate: see :class:`~iris_admin.operations.delivery.Fate`.
     """
 
-    stored_at_ms: int
+    timestamp: int
     size: int | None
-    sha256: str | None
+    digest: str | None
     fate: Fate
 
 

@@ -14,7 +14,6 @@ from iris_admin.errors import (
     IrisAdminError,
     NodeNotFound,
     NodeUnreachable,
-    ProtocolError,
 )
 from iris_admin.proto import epmd
 from iris_admin.proto.etf import encode_term
@@ -81,8 +80,6 @@ def diagnose(dialing: Dialing, error: IrisAdminError | None = None) -> list[Laye
         try:
             running = _dial_again(dialing)
             error = None
-        except ProtocolError as nonsense:
-            error, failed = nonsense, HANDSHAKE if found.epmd_makes_sense() else EPMD
         except IrisAdminError as second:
             error, failed = second, _layer_of(second) or APPLICATION
     layers = []
@@ -149,13 +146,6 @@ class _Findings:
     def failure(self, layer: str, error: IrisAdminError | None) -> str:
         """What there is to say of the layer that failed."""
         return f"the node has another one; {self.our_cookie()}" if layer == COOKIE else str(error)
-
-    def epmd_makes_sense(self) -> bool:
-        """Whether what listens on EPMD's port is an EPMD, if one is needed at all."""
-        try:
-            return self._dialing.target.port is not None or bool(self._registered())
-        except IrisAdminError:
-            return False
 
     def our_cookie(self) -> str:
         """Which cookie we use, without telling it."""

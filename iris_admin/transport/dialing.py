@@ -18,6 +18,8 @@ from iris_admin.errors import (
     HostNotFound,
     NodeNotFound,
     NodeUnreachable,
+    NotAnErlangNode,
+    ProtocolError,
 )
 from iris_admin.node_name import NodeName, short_host_name
 from iris_admin.proto import epmd
@@ -80,30 +82,39 @@ class Dialing:
             ) from None
         try:
             return sock, self._join(sock, deadline)
+        except ProtocolError as error:
+            sock.close()
+            raise NotAnErlangNode(
+                f"what answers on {self.host}:{port} is no Erlang node: {error}",
+                node=node,
+                hint="Is that port the node's distribution port? Does the node use TLS distribution?",
+            ) from None
         except BaseException:
             sock.close()
             raise
 
     def _ask_epmd(self, deadline: float) -> epmd.NodeRegistration:
         node, host = str(self.target), self.host
-        registration = epmd.read_port2_response(self._query_epmd(epmd.port_please2_request(self.target.name), deadline))
-        if registration is None:
-            names = epmd.read_names_response(self._query_epmd(epmd.names_request(), deadline))
-            others = ", ".join(sorted(names)) or "none"
-            raise NodeNotFound(
-                f"EPMD on {host} knows no node {self.target.name!r}; registered there: {others}",
-                node=node,
-                hint="Is the node down, or its name misspelt?",
-                registered=tuple(sorted(names)),
-            )
-        return registration
-
-    def _query_epmd(self, request: bytes, deadline: float) -> bytes:
         try:
-            return query_epmd(self.host, self.epmd_port, request, deadline)
+            request = epmd.port_please2_request(self.target.name)
+            registration = epmd.read_port2_response(query_epmd(host, self.epmd_port, request, deadline))
+            if registration is not None:
+                return registration
+            names = epmd.read_names_response(query_epmd(host, self.epmd_port, epmd.names_request(), deadline))
+        except ProtocolError as error:
+            raise EpmdUnreachable(
+                f"what answers on {host}:{self.epmd_port} is no EPMD: {error}", node=node, hint=error.hint
+            ) from None
         except ConnectError as error:
-            error.node = str(self.target)
+            error.node = node
             raise
+        others = ", ".join(sorted(names)) or "none"
+        raise NodeNotFound(
+            f"EPMD on {host} knows no node {self.target.name!r}; registered there: {others}",
+            node=node,
+            hint="Is the node down, or its name misspelt?",
+            registered=tuple(sorted(names)),
+        )
 
     def _join(self, sock: socket.socket, deadline: float) -> Connection:
         connection = Connection(

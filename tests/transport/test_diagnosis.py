@@ -126,20 +126,18 @@ def test_no_node_listens_there(dialing: Dialing) -> None:
 def test_speaks_another_protocol(dialing: Dialing) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         target = NodeName("db1", "127.0.0.1", server.getsockname()[1])
-        sockets = []
 
         def greet() -> None:
-            for _ in range(2):  # for dialling, and for the diagnosis
-                connection, _ = server.accept()
+            connection, _ = server.accept()
+            with connection:
                 connection.sendall(b"220 mail.example.com ESMTP ready, what can we do for you?\r\n" * 100)
-                sockets.append(connection)
+                while connection.recv(4096):
+                    pass
 
         thread = threading.Thread(target=greet)
         thread.start()
         layers = failed(replace(dialing, target=target))
         thread.join()
-        for connection in sockets:
-            connection.close()
     assert layers["handshake"].status == "failed"
     assert "sent no handshake message" in layers["handshake"].detail
 

@@ -45,5 +45,5 @@ def _lines(document: dict[str, Any]) -> list[str]:
         ("backup", document["backup"]),
         ("promise", document["promise"] if touched else None),
     ]
-    messages = [{"stored": moment(message["stored_at_ms"])} | message for message in document["messages"]]
-    return [*fields(head), *table(messages, "stored", "size", "sha256", "fate")]
+    messages = [{"stored": moment(message["timestamp"])} | message for message in document["messages"]]
+    return [*fields(head), *table(messages, "stored", "size", "digest", "fate")]
