@@ -57,9 +57,17 @@ def events(text: str) -> Iterator[Event]:
     yield from _event(lines)
 
 
-def first_start(data: bytes) -> int | None:
-    """Where the first event begins that surely begins within some bytes of a log; None where none does."""
-    found = _OLD_START.search(data, 1) if _OLD_START.search(data) else _ANY_START.search(data)
+def has_headers(data: bytes) -> bool:
+    """Whether some bytes of a log are in the older format, in which only a header begins an event."""
+    return _OLD_START.search(data) is not None
+
+
+def first_start(data: bytes, *, headers: bool) -> int | None:
+    """Where the first event begins that surely begins within some bytes of a log; None where none does.
+
+    :param headers: whether the log is in the older format.
+    """
+    found = _OLD_START.search(data, 1) if headers else _ANY_START.search(data)
     return None if found is None else found.start()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from iris_admin.errors import ConfigError, IrisAdminError
 from iris_admin.operations.evaluate import run_remote
-from iris_admin.operations.log_text import Event, Fold, complete, events, first_start, fold
+from iris_admin.operations.log_text import Event, Fold, complete, events, first_start, fold, has_headers
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.steps import Operation, Pause, Progress
 from iris_admin.proto.io_protocol import chardata_to_str
@@ -21,6 +21,8 @@ from iris_admin.terms import Term
 
 #: One reply's share of a file, in bytes: it must not hold up the link.
 PIECE = 256 << 10
+#: As much of the end and of the beginning of a file tells what format it is in, in bytes.
+PROBE = 32 << 10
 #: How far back to look at most, in bytes, unless told otherwise.
 DEPTH = 32 << 20
 DEFAULT_EVENTS = 100
@@ -290,10 +292,12 @@ def _tail(
     depth: int,
 ) -> Operation[tuple[LogFile, list[LogEntry]]]:
     """The last events of a file and of those that it was rotated into."""
-    first = (yield from _read(node, [(paths[0], 0, 0, 0)]))[0]
+    first = (yield from _read(node, [(paths[0], 0, PROBE, 0)]))[0]
     file = _log_file(name, source, paths, first)
     if file.problem is not None:
         return file, []
+    probes = [first, *(yield from _read(node, [(paths[0], max(0, _size(first) - PROBE), PROBE, _inode(first))]))]
+    headers = any(has_headers(probe[3]) for probe in probes if len(probe) == 4)
     blocks: list[list[Event]] = []
     found, left, unread = 0, depth, 0
     carried = b""
@@ -309,7 +313,7 @@ def _tail(
             left -= end - start
             end = start
             data += carried
-            cut = 0 if start == 0 else first_start(data)
+            cut = 0 if start == 0 else first_start(data, headers=headers)
             if cut is None:
                 carried = data
                 continue
@@ -333,9 +337,9 @@ def _last(found: list[Event], count: int, everything: bool) -> list[Event]:
     """The last ``count`` events that are no noise, and the noise among and behind them."""
     for index in range(len(found) - 1, -1, -1):
         if everything or found[index].noise is None:
-            if count == 0:
-                return found[index + 1 :]
             count -= 1
+            if count == 0:
+                return found[index:]
     return found
 
 
