@@ -74,6 +74,9 @@ class Dialing:
             port = self._ask_epmd(deadline).port
         try:
             sock = open_connection(self.host, port, deadline)
+        except ConnectError as error:
+            error.node = node
+            raise
         except OSError as error:
             raise NodeUnreachable(
                 f"{node} does not accept connections on {self.host}:{port}: {reason(error)}",
@@ -129,8 +132,8 @@ class Dialing:
             now=time.monotonic(),
         )
         while True:
-            _set_timeout(sock, deadline)
             try:
+                _set_timeout(sock, deadline)
                 sock.sendall(connection.data_to_send())
                 data = sock.recv(_RECEIVE_SIZE)
             except TimeoutError:
