@@ -7,6 +7,7 @@ cluster's ``net_ticktime`` would be dropped, for nobody would answer the ticks.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,12 +22,15 @@ from iris_admin.terms import Term
 from iris_admin.transport.retry import retry_policy
 
 if TYPE_CHECKING:
+    from iris_admin.bundle_file import Bundle
+    from iris_admin.operations.diff import Diff
     from iris_admin.operations.doctor import Diagnosis
     from iris_admin.operations.lifecycle import Ended, EndingPlan
     from iris_admin.operations.logs import LogEntry, Logs
     from iris_admin.operations.ports import ListeningPort
     from iris_admin.operations.results import Table
     from iris_admin.operations.smoke import Smoke
+    from iris_admin.operations.triage import TriageStep
 
 if TYPE_CHECKING:
     from iris_admin.operations.memory import Memory
@@ -317,6 +321,42 @@ class Cluster:
         await self.find_strangers(wanted)
         port = self._cluster.seed.epmd_port
         return await self._run(doctor(self.nodes, user=user, expected=wanted, epmd_port=port))
+
+    async def triage(
+        self, level: str, *, user: str | bytes | None = None, expected: Iterable[str] = ()
+    ) -> AsyncIterator[TriageStep]:
+        """Go the steps of the incident runbook; see :meth:`iris_admin.cluster.Cluster.triage`."""
+        from iris_admin.operations.triage import look_around, plan, triage_step
+
+        steps = list(plan(level))
+        wanted = tuple(expected)
+        await self.find_strangers(wanted)
+        port = self._cluster.seed.epmd_port
+        whom = await self._run(look_around(self.nodes, user=user, expected=wanted, epmd_port=port))
+        for number, _title in steps:
+            yield await self._run(triage_step(level, number, whom))
+
+    async def bundle(
+        self, path: str | os.PathLike[str], *, payload: bool = False, expected: Iterable[str] = ()
+    ) -> Bundle:
+        """Collect what is known of every node into a new file; see :meth:`iris_admin.cluster.Cluster.bundle`."""
+        from iris_admin.bundle_file import require_new, write_bundle
+        from iris_admin.operations.bundle import bundle
+
+        require_new(path)
+        wanted = tuple(expected)
+        await self.find_strangers(wanted)
+        seed = self._cluster.seed
+        contents = await self._run(
+            bundle(self.nodes, payload=payload, secrets=seed.secrets, expected=wanted, epmd_port=seed.epmd_port)
+        )
+        return await asyncio.to_thread(write_bundle, path, contents)
+
+    async def diff(self, a: str, b: str) -> Diff:
+        """In what two nodes differ; see :meth:`iris_admin.cluster.Cluster.diff`."""
+        from iris_admin.operations.diff import diff
+
+        return await self._run(diff(a, b))
 
     async def ports(self, nodes: tuple[str, ...] | None = None) -> Table[ListeningPort]:
         """What the nodes listen on; see :meth:`iris_admin.cluster.Cluster.ports`."""

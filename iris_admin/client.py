@@ -143,6 +143,11 @@ class Node:
         return str(self._connector.dialing.target)
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be in anything that is kept of the node: the cookie."""
+        return (self._connector.dialing.cookie.value,)
+
+    @property
     def epmd_port(self) -> int | None:
         """The TCP port of its host's EPMD; None where EPMD is not asked."""
         dialing = self._connector.dialing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ from iris_admin.runner import cancel_all, run
 from iris_admin.terms import Atom, Term
 
 if TYPE_CHECKING:
+    from iris_admin.bundle_file import Bundle
+    from iris_admin.operations.diff import Diff
     from iris_admin.operations.doctor import Diagnosis
     from iris_admin.operations.offline import Offline
     from iris_admin.operations.ports import ListeningPort
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from iris_admin.operations.redeliver import Redelivery
     from iris_admin.operations.results import Table
     from iris_admin.operations.smoke import Smoke
+    from iris_admin.operations.triage import TriageStep
 
 T = TypeVar("T")
 
@@ -275,6 +279,59 @@ class Cluster:
         wanted = tuple(expected)
         self.find_strangers(wanted)
         return self._run(doctor(self.nodes, user=user, expected=wanted, epmd_port=self._seed.epmd_port))
+
+    def triage(
+        self, level: str, *, user: str | bytes | None = None, expected: Iterable[str] = ()
+    ) -> Iterator[TriageStep]:
+        """Go the steps of the incident runbook, and give each one as soon as it is done.
+
+        :param level: ``p0``, ``p1`` or ``p2``.
+        :param user: a user to look at as well.
+        :param expected: nodes that should be there.
+        :raises ConfigError: the runbook has no such level.
+        """
+        from iris_admin.operations.triage import look_around, plan, triage_step
+
+        steps = list(plan(level))
+        wanted = tuple(expected)
+        self.find_strangers(wanted)
+        whom = self._run(look_around(self.nodes, user=user, expected=wanted, epmd_port=self._seed.epmd_port))
+        for number, _title in steps:
+            yield self._run(triage_step(level, number, whom))
+
+    def bundle(self, path: str | os.PathLike[str], *, payload: bool = False, expected: Iterable[str] = ()) -> Bundle:
+        """Collect what is known of every node into a new zip file that only its owner may read.
+
+        :param path: the file; it must not exist.
+        :param payload: whether the logs may hold messages of people.
+        :param expected: nodes that should be there.
+        :raises BackupError: the file exists, or cannot be written.
+        """
+        from iris_admin.bundle_file import require_new, write_bundle
+        from iris_admin.operations.bundle import bundle
+
+        require_new(path)
+        wanted = tuple(expected)
+        self.find_strangers(wanted)
+        contents = self._run(
+            bundle(
+                self.nodes,
+                payload=payload,
+                secrets=self._seed.secrets,
+                expected=wanted,
+                epmd_port=self._seed.epmd_port,
+            )
+        )
+        return write_bundle(path, contents)
+
+    def diff(self, a: str, b: str) -> Diff:
+        """In what two nodes differ; see :func:`iris_admin.operations.diff.diff`.
+
+        :param a: a node's full name; likewise ``b``.
+        """
+        from iris_admin.operations.diff import diff
+
+        return self._run(diff(a, b))
 
     def ports(self, nodes: tuple[str, ...] | None = None) -> Table[ListeningPort]:
         """What the nodes listen on, and what of it is reached from here; see

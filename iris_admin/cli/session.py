@@ -178,6 +178,11 @@ class Session:
         cluster = named or default
         return () if cluster is None else cluster.expected
 
+    def names_a_node(self) -> bool:
+        """Whether an option, a variable or the configuration file says which node to connect to."""
+        named, default = self._clusters()
+        return bool(self.given.get("node") or named or os.environ.get(NODE_VARIABLE) or default)
+
     def dialing(self, node: str | None = None) -> Dialing:
         """How a node is dialled.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from iris_admin.operations.checks.finding import FAIL, P0, P1, Finding, ok
+from iris_admin.operations.checks.finding import FAIL, P0, P1, Finding, cannot_tell, ok
 from iris_admin.operations.checks.subject import Subject
 from iris_admin.operations.steps import Operation
 
@@ -61,6 +61,8 @@ def check(subject: Subject) -> Operation[list[Finding]]:
                 f"iris-admin -n {edge} rpc net_adm ping \"'{missing[0]}'\"",
             )
         )
-    if not findings:
+    if not findings and not subject.cores:
+        findings.append(cannot_tell(NAME, None, "no core answers that others could be connected to"))
+    elif not findings:
         findings.append(ok(NAME, None, "all nodes that must be connected are", links=pairs))
     return findings

@@ -55,7 +55,9 @@ def check(subject: Subject) -> Operation[list[Finding]]:
                 )
             )
     if not findings:
-        findings.append(ok(NAME, None, f"{len(cores)} cores and {len(edges)} edges answer", nodes=sorted(roles)))
+        findings.append(
+            ok(NAME, None, f"all that are known answer: cores {len(cores)}, edges {len(edges)}", nodes=sorted(roles))
+        )
     if subject.gone:
         findings.append(
             cannot_tell(

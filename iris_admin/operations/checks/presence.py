@@ -68,6 +68,8 @@ def check(subject: Subject) -> Operation[list[Finding]]:
     findings += yield from _stale_on_cores(subject, believed)
     if asked and believed and len(believed) == len(subject.cores):
         findings += _forgotten(asked, believed)
+    if not believed:
+        findings.append(cannot_tell(NAME, None, "no core says what it believes"))
     if not findings and asked:
         connected = sum(answer.size for answer in asked.values())
         findings.append(ok(NAME, None, f"{connected} users are connected, and entries and connections agree"))
@@ -96,7 +98,7 @@ def _stale_on_edge(edge: str, answer: _Edge) -> Finding:
         FAIL,
         P2,
         edge,
-        f"{answer.dead} stale entries: processes of connections that are gone, e.g. of {first}; what is sent to these "
+        f"stale entries of connections whose processes are gone: {answer.dead}, e.g. of {first}; what is sent to these "
         "users through this edge is lost",
         {"stale": answer.dead, "users": _names(user for user, _ in answer.dead_users), **_looked(answer)},
         f"iris-admin presence show {quoted(first)}",
@@ -126,8 +128,7 @@ def _stale_on_cores(subject: Subject, cores: Mapping[str, _Core]) -> Operation[l
                     FAIL,
                     P2,
                     core,
-                    f"{len(stale)} stale entries: this core takes users for connected who are not, e.g. {first} on "
-                    f"{stale[0][1]}",
+                    f"stale entries of users who are not connected: {len(stale)}, e.g. {first} on {stale[0][1]}",
                     {"stale": len(stale), "users": _names(user for user, _ in stale), **_looked(belief)},
                     f"iris-admin presence show {quoted(first)}",
                 )
