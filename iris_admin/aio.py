@@ -23,14 +23,22 @@ from iris_admin.transport.retry import retry_policy
 
 if TYPE_CHECKING:
     from iris_admin.bundle_file import Bundle
+    from iris_admin.operations.clear import Cleared, ClearPlan
     from iris_admin.operations.diff import Diff
     from iris_admin.operations.doctor import Diagnosis
     from iris_admin.operations.lifecycle import Ended, EndingPlan
     from iris_admin.operations.logs import LogEntry, Logs
+    from iris_admin.operations.offline_duplicates import OfflineDuplicates
+    from iris_admin.operations.offline_export import OfflineExport
+    from iris_admin.operations.offline_summary import Backlog, OfflineList, OfflineSummary
     from iris_admin.operations.ports import ListeningPort
+    from iris_admin.operations.presence_overview import PresenceList, PresenceSummary
+    from iris_admin.operations.restore import Restored
     from iris_admin.operations.results import Table
     from iris_admin.operations.smoke import Smoke
+    from iris_admin.operations.stuck import RedeliveryFailed, Stuck
     from iris_admin.operations.triage import TriageStep
+    from iris_admin.operations.user import UserReport
 
 if TYPE_CHECKING:
     from iris_admin.operations.memory import Memory
@@ -88,10 +96,10 @@ class Node:
         """Leave the cluster."""
         self._node.close()
 
-    async def reconnect(self) -> None:
-        """Connect, unless the link stands."""
+    async def reconnect(self, *, timeout: float | None = None) -> None:
+        """Connect, unless the link stands; see :meth:`iris_admin.client.Node.reconnect`."""
         if not self._node.is_connected:
-            await asyncio.to_thread(self._node.reconnect)
+            await asyncio.to_thread(self._node.reconnect, timeout=timeout)
 
     async def call(
         self, module: str, function: str, *args: Term, timeout: float | None = None, idempotent: bool = False
@@ -217,11 +225,14 @@ class Node:
         return await self._run(stop_by_command(self.name, command, wait=wait))
 
     async def _call(self, call: Call, *, capture: bool) -> Any:
+        seconds = self._node.timeout if call.timeout is None else call.timeout
+        deadline = time.monotonic() + seconds
+
         async def attempt() -> Any:
-            await self.reconnect()
-            return await asyncio.wrap_future(
-                self._node.submit(call.module, call.function, *call.args, timeout=call.timeout, capture=capture)
-            )
+            if not self._node.is_connected:
+                await self.reconnect(timeout=deadline - time.monotonic())
+            future = self._node._submit(call.module, call.function, call.args, seconds, deadline, capture=capture)
+            return await asyncio.wrap_future(future)
 
         if not call.idempotent:
             return await attempt()
@@ -232,8 +243,7 @@ class Node:
                 raise
         from tenacity import AsyncRetrying
 
-        seconds = self._node.timeout if call.timeout is None else call.timeout
-        return await AsyncRetrying(**retry_policy(time.monotonic() + seconds))(attempt)
+        return await AsyncRetrying(**retry_policy(deadline))(attempt)
 
     async def _run(self, operation: Operation[T]) -> T:
         return await _run(operation, lambda _: self, self._node.on_progress)
@@ -396,6 +406,112 @@ class Cluster:
         from iris_admin.operations.redeliver import redeliver
 
         return await self._run(redeliver(user, self.nodes, dry_run=dry_run))
+
+    async def offline_summary(self, *, top: int = 10, within: float = 120.0) -> OfflineSummary:
+        """How much is stored, and for whom; see :func:`iris_admin.operations.offline_summary.offline_summary`."""
+        from iris_admin.operations.offline_summary import offline_summary
+
+        return await self._run(offline_summary(self.nodes, top=top, within=within))
+
+    async def offline_list(
+        self, *, prefix: str | bytes = b"", limit: int = 100, after: str | bytes | None = None, within: float = 120.0
+    ) -> OfflineList:
+        """A page of the users for whom something is stored; see
+        :func:`iris_admin.operations.offline_summary.offline_list`.
+        """
+        from iris_admin.operations.offline_summary import offline_list
+
+        return await self._run(offline_list(self.nodes, prefix=prefix, limit=limit, after=after, within=within))
+
+    async def offline_backlogs(self, *users: str | bytes) -> Table[Backlog]:
+        """How much is stored for each of some users; see :func:`iris_admin.operations.stuck.backlogs`."""
+        from iris_admin.operations.stuck import backlogs
+
+        return await self._run(backlogs(users, self.nodes))
+
+    async def offline_duplicates(
+        self, user: str | bytes | None = None, *, limit: int = 100, within: float = 120.0
+    ) -> OfflineDuplicates:
+        """Messages that are stored more than once; see
+        :func:`iris_admin.operations.offline_duplicates.offline_duplicates`.
+        """
+        from iris_admin.operations.offline_duplicates import offline_duplicates
+
+        return await self._run(offline_duplicates(self.nodes, user, limit=limit, within=within))
+
+    async def offline_export(
+        self, file: str | os.PathLike[str], *, user: str | bytes | None = None, format: str | None = None
+    ) -> OfflineExport:
+        """Write stored messages to a new file, and leave them where they are; see :mod:`iris_admin.export`.
+
+        :param file: it must not exist.
+        :param user: only this user's messages.
+        :param format: ``term``, from which they can be restored, or ``jsonl``; by default the file's name decides.
+        """
+        from iris_admin.export import ExportFile
+        from iris_admin.operations.offline_export import read_rows
+
+        with await asyncio.to_thread(ExportFile, file, user, format) as export:
+            exported = await self._run(read_rows(self.nodes, export.write, user=user))
+            return await asyncio.to_thread(export.finish, exported)
+
+    async def offline_clear_plan(self, user: str | bytes, *, oldest: int | None = None) -> ClearPlan:
+        """Exactly which rows of a user would be deleted; see :func:`iris_admin.operations.clear.plan_clear`."""
+        from iris_admin.operations.clear import plan_clear
+
+        return await self._run(plan_clear(user, self.nodes, oldest=oldest))
+
+    async def offline_clear(self, plan: ClearPlan) -> Cleared:
+        """Delete exactly what a plan says, after a backup; see :func:`iris_admin.operations.clear.clear`."""
+        from iris_admin.operations.clear import clear
+
+        return await self._run(clear(plan, self.nodes))
+
+    async def offline_restore(
+        self, file: str | os.PathLike[str], *, core: str | None = None, dry_run: bool = False, again: bool = False
+    ) -> Restored:
+        """Put the records of a backup file back, once; see :func:`iris_admin.operations.restore.restore`."""
+        from iris_admin.operations.restore import restore
+        from iris_admin.restore import RestoreFile
+
+        with await asyncio.to_thread(RestoreFile, file, dry_run=dry_run) as source:
+            return await self._run(restore(source, self.nodes, core=core, dry_run=dry_run, again=again))
+
+    async def stuck_users(self, *, within: float = 120.0) -> Stuck:
+        """Users who are connected and have stored messages; see :func:`iris_admin.operations.stuck.stuck_users`."""
+        from iris_admin.operations.stuck import stuck_users
+
+        return await self._run(stuck_users(self.nodes, within=within))
+
+    async def redeliver_all(self, *users: str | bytes, dry_run: bool = False) -> list[Redelivery | RedeliveryFailed]:
+        """Deliver the stored messages of several users; see :func:`iris_admin.operations.stuck.redeliver_all`."""
+        from iris_admin.operations.stuck import redeliver_all
+
+        return await self._run(redeliver_all(users, self.nodes, dry_run=dry_run))
+
+    async def presence_summary(self, *, within: float = 120.0) -> PresenceSummary:
+        """Who is connected, and whether the cores know; see
+        :func:`iris_admin.operations.presence_overview.presence_summary`.
+        """
+        from iris_admin.operations.presence_overview import presence_summary
+
+        return await self._run(presence_summary(self.nodes, within=within))
+
+    async def presence_list(
+        self, *, prefix: str | bytes = b"", limit: int = 100, after: str | bytes | None = None, within: float = 120.0
+    ) -> PresenceList:
+        """A page of the users of whom a node has an entry; see
+        :func:`iris_admin.operations.presence_overview.presence_list`.
+        """
+        from iris_admin.operations.presence_overview import presence_list
+
+        return await self._run(presence_list(self.nodes, prefix=prefix, limit=limit, after=after, within=within))
+
+    async def user(self, user: str | bytes) -> UserReport:
+        """Everything about a user; see :func:`iris_admin.operations.user.user_report`."""
+        from iris_admin.operations.user import user_report
+
+        return await self._run(user_report(user, self.nodes))
 
     # How it is done
 

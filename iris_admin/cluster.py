@@ -19,23 +19,31 @@ from iris_admin.terms import Atom, Term
 
 if TYPE_CHECKING:
     from iris_admin.bundle_file import Bundle
+    from iris_admin.operations.clear import Cleared, ClearPlan
     from iris_admin.operations.diff import Diff
     from iris_admin.operations.doctor import Diagnosis
     from iris_admin.operations.offline import Offline
+    from iris_admin.operations.offline_duplicates import OfflineDuplicates
+    from iris_admin.operations.offline_export import OfflineExport
+    from iris_admin.operations.offline_summary import Backlog, OfflineList, OfflineSummary
     from iris_admin.operations.ports import ListeningPort
     from iris_admin.operations.presence import Presence
+    from iris_admin.operations.presence_overview import PresenceList, PresenceSummary
     from iris_admin.operations.redeliver import Redelivery
+    from iris_admin.operations.restore import Restored
     from iris_admin.operations.results import Table
     from iris_admin.operations.smoke import Smoke
+    from iris_admin.operations.stuck import RedeliveryFailed, Stuck
     from iris_admin.operations.triage import TriageStep
+    from iris_admin.operations.user import UserReport
 
 T = TypeVar("T")
 
 #: Connecting waits for the network, not for the processor.
 _CONNECTORS = 16
-
 #: How often nodes that were found are asked whom they know in their turn.
 _ROUNDS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class PerNode(Mapping[str, Any]):
@@ -150,7 +158,6 @@ class Cluster:
         with self._lock:
             self.guests, self.unreachable = tuple(sorted(guests)), unreachable
 
-    def _join_all(self, names: list[str], guests: set[str], unreachable: dict[str, IrisAdminError]) -> None:
     def include(self, names: Iterable[str]) -> None:
         """Join nodes that the others are not connected to: behind a partition, or dead.
 
@@ -169,6 +176,7 @@ class Cluster:
         with self._lock:
             self.unreachable = {**self.unreachable, **unreachable}
 
+    def _join_all(self, names: list[str], guests: set[str], unreachable: dict[str, IrisAdminError]) -> None:
         if not names:
             return
         pool = ThreadPoolExecutor(min(_CONNECTORS, len(names)))
@@ -251,6 +259,111 @@ class Cluster:
         from iris_admin.operations.presence import presence_show
 
         return self._run(presence_show(user, self.nodes))
+
+    def offline_summary(self, *, top: int = 10, within: float = 120.0) -> OfflineSummary:
+        """How much is stored, and for whom; see :func:`iris_admin.operations.offline_summary.offline_summary`."""
+        from iris_admin.operations.offline_summary import offline_summary
+
+        return self._run(offline_summary(self.nodes, top=top, within=within))
+
+    def offline_list(
+        self, *, prefix: str | bytes = b"", limit: int = 100, after: str | bytes | None = None, within: float = 120.0
+    ) -> OfflineList:
+        """A page of the users for whom something is stored; see
+        :func:`iris_admin.operations.offline_summary.offline_list`.
+        """
+        from iris_admin.operations.offline_summary import offline_list
+
+        return self._run(offline_list(self.nodes, prefix=prefix, limit=limit, after=after, within=within))
+
+    def offline_backlogs(self, *users: str | bytes) -> Table[Backlog]:
+        """How much is stored for each of some users; see :func:`iris_admin.operations.stuck.backlogs`."""
+        from iris_admin.operations.stuck import backlogs
+
+        return self._run(backlogs(users, self.nodes))
+
+    def offline_duplicates(
+        self, user: str | bytes | None = None, *, limit: int = 100, within: float = 120.0
+    ) -> OfflineDuplicates:
+        """Messages that are stored more than once; see
+        :func:`iris_admin.operations.offline_duplicates.offline_duplicates`.
+        """
+        from iris_admin.operations.offline_duplicates import offline_duplicates
+
+        return self._run(offline_duplicates(self.nodes, user, limit=limit, within=within))
+
+    def offline_export(
+        self, file: str | os.PathLike[str], *, user: str | bytes | None = None, format: str | None = None
+    ) -> OfflineExport:
+        """Write stored messages to a new file, and leave them where they are; see :mod:`iris_admin.export`.
+
+        :param file: it must not exist.
+        :param user: only this user's messages.
+        :param format: ``term``, from which they can be restored, or ``jsonl``; by default the file's name decides.
+        """
+        from iris_admin.export import ExportFile
+        from iris_admin.operations.offline_export import read_rows
+
+        with ExportFile(file, user, format) as export:
+            return export.finish(self._run(read_rows(self.nodes, export.write, user=user)))
+
+    def offline_clear_plan(self, user: str | bytes, *, oldest: int | None = None) -> ClearPlan:
+        """Exactly which rows of a user would be deleted; see :func:`iris_admin.operations.clear.plan_clear`."""
+        from iris_admin.operations.clear import plan_clear
+
+        return self._run(plan_clear(user, self.nodes, oldest=oldest))
+
+    def offline_clear(self, plan: ClearPlan) -> Cleared:
+        """Delete exactly what a plan says, after a backup; see :func:`iris_admin.operations.clear.clear`."""
+        from iris_admin.operations.clear import clear
+
+        return self._run(clear(plan, self.nodes))
+
+    def offline_restore(
+        self, file: str | os.PathLike[str], *, core: str | None = None, dry_run: bool = False, again: bool = False
+    ) -> Restored:
+        """Put the records of a backup file back, once; see :func:`iris_admin.operations.restore.restore`."""
+        from iris_admin.operations.restore import restore
+        from iris_admin.restore import RestoreFile
+
+        with RestoreFile(file, dry_run=dry_run) as source:
+            return self._run(restore(source, self.nodes, core=core, dry_run=dry_run, again=again))
+
+    def stuck_users(self, *, within: float = 120.0) -> Stuck:
+        """Users who are connected and have stored messages; see :func:`iris_admin.operations.stuck.stuck_users`."""
+        from iris_admin.operations.stuck import stuck_users
+
+        return self._run(stuck_users(self.nodes, within=within))
+
+    def redeliver_all(self, *users: str | bytes, dry_run: bool = False) -> list[Redelivery | RedeliveryFailed]:
+        """Deliver the stored messages of several users; see :func:`iris_admin.operations.stuck.redeliver_all`."""
+        from iris_admin.operations.stuck import redeliver_all
+
+        return self._run(redeliver_all(users, self.nodes, dry_run=dry_run))
+
+    def presence_summary(self, *, within: float = 120.0) -> PresenceSummary:
+        """Who is connected, and whether the cores know; see
+        :func:`iris_admin.operations.presence_overview.presence_summary`.
+        """
+        from iris_admin.operations.presence_overview import presence_summary
+
+        return self._run(presence_summary(self.nodes, within=within))
+
+    def presence_list(
+        self, *, prefix: str | bytes = b"", limit: int = 100, after: str | bytes | None = None, within: float = 120.0
+    ) -> PresenceList:
+        """A page of the users of whom a node has an entry; see
+        :func:`iris_admin.operations.presence_overview.presence_list`.
+        """
+        from iris_admin.operations.presence_overview import presence_list
+
+        return self._run(presence_list(self.nodes, prefix=prefix, limit=limit, after=after, within=within))
+
+    def user(self, user: str | bytes) -> UserReport:
+        """Everything about a user; see :func:`iris_admin.operations.user.user_report`."""
+        from iris_admin.operations.user import user_report
+
+        return self._run(user_report(user, self.nodes))
 
     def find_strangers(self, expected: Iterable[str] = ()) -> None:
         """Look for nodes that those known know of without being connected to them, and join those, if they live.

@@ -46,6 +46,7 @@ class Backlog(Result):
     :param oldest_age_seconds: by the operator's clock.
     :param keys: how many keys of the table these rows are under.
     :param scheme: of these keys: ``bucketed``, ``bare`` or ``both``.
+    :param undeliverable: how many of the messages are no binaries: delivering one would crash the user's connection.
     :param huge: whether there are so many that the next login may lose them (:data:`HUGE_BACKLOG`).
     """
 
@@ -59,6 +60,7 @@ class Backlog(Result):
     newest: str | None
     keys: int
     scheme: str | None
+    undeliverable: int
     huge: bool
 
 
@@ -241,7 +243,9 @@ def offline_list(
             return True
 
         bindings = store_bindings() | {"Guards": guards, "Wanted": limit + 1}
-        walked = yield from walk("offline_store+walk_users", bindings, node=store.core, take=take, within=within)
+        walked = yield from walk(
+            "offline_store+offline_users+walk_users", bindings, node=store.core, take=take, within=within
+        )
         cut = cut or walked.cut
         pages[store.core] = names
     users = sorted({name for names in pages.values() for name in names})
@@ -269,7 +273,7 @@ def describe_backlogs(users: Sequence[bytes], core: str) -> Operation[list[Backl
     for start in range(0, len(users), 100):
         bindings = store_bindings() | {"Users": list(users[start : start + 100]), "MaxHeap": MAX_HEAP}
         answer = yield from run_remote("offline_store+offline_backlogs", bindings, node=core)
-        for user, rows, messages, size, oldest, newest, keys, is_bare in answer:
+        for user, rows, messages, size, oldest, newest, keys, is_bare, undeliverable in answer:
             if not rows:
                 continue
             oldest = number(oldest)
@@ -285,6 +289,7 @@ def describe_backlogs(users: Sequence[bytes], core: str) -> Operation[list[Backl
                     newest=iso_time(number(newest)),
                     keys=keys,
                     scheme="bucketed" if not is_bare else "bare" if keys == 1 else "both",
+                    undeliverable=undeliverable,
                     huge=messages >= HUGE_BACKLOG,
                 )
             )

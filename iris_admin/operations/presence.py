@@ -101,7 +101,7 @@ class Presence(Result):
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
     """A core's entry for a user."""
 
     node: str
@@ -111,15 +111,21 @@ class _Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class _CoreAnswer:
+class CoreAnswer:
+    """What a core says of a user.
+
+    :param backend: where it keeps presence.
+    :param now: its clock, in milliseconds; likewise ``expiry``, the time after which an entry counts as none.
+    """
+
     backend: str
-    entry: _Entry | None
+    entry: Entry | None
     now: int
     expiry: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Edges:
+class EdgesSay:
     """What the edges say of a user.
 
     :param asked: those that answered.
@@ -148,7 +154,7 @@ def presence_show(user: str | bytes, nodes: Sequence[str]) -> Operation[Presence
         )
     blind: dict[str, IrisAdminError] = dict(found.unanswered)
     answers = yield from side_by_side({core: _ask_core(wanted, core) for core in found.cores})
-    believed: dict[str, _CoreAnswer] = {}
+    believed: dict[str, CoreAnswer] = {}
     for core, answer in answers.items():
         if isinstance(answer, IrisAdminError):
             blind[core] = answer
@@ -160,7 +166,7 @@ def presence_show(user: str | bytes, nodes: Sequence[str]) -> Operation[Presence
             also.setdefault(str(answer.entry.pid.node), []).append(answer.entry.pid)
     connections, living, blind_edges = yield from _ask_edges(wanted, {edge: also.get(edge, []) for edge in found.edges})
     blind.update(blind_edges)
-    edges = _Edges(
+    edges = EdgesSay(
         connections=connections,
         asked=[edge for edge in found.edges if edge not in blind_edges],
         living=living,
@@ -171,7 +177,7 @@ def presence_show(user: str | bytes, nodes: Sequence[str]) -> Operation[Presence
         user=wanted,
         online=None if edges.unsure and not online else online,
         connections=Table(Connection, connections),
-        beliefs=Table(Belief, (_judge(core, answer, edges) for core, answer in believed.items())),
+        beliefs=Table(Belief, (judge(core, answer, edges) for core, answer in believed.items())),
         cannot_tell=Table(CannotTell, (CannotTell(node, str(error)) for node, error in sorted(blind.items()))),
     )
 
@@ -202,12 +208,7 @@ def _ask_edges(
         else:
             connections += answer[0]
             living |= answer[1]
-    if sum(connection.alive for connection in connections) > 1:
-        connections = [
-            connection if connection.problem or not connection.alive else _in_several_places(connection)
-            for connection in connections
-        ]
-    return connections, living, blind
+    return mark_several(connections), living, blind
 
 
 def _ask_edge(user: bytes, edge: str, pids: list[Pid]) -> Operation[tuple[list[Connection], set[Pid]]]:
@@ -217,10 +218,11 @@ def _ask_edge(user: bytes, edge: str, pids: list[Pid]) -> Operation[tuple[list[C
             f"{edge} has no table local_presence_v2", node=edge, hint="Is its edge starting or stopping?"
         )
     living = {pid for pid, alive, _ in [*rows, *described] if alive}
-    return [_connection(edge, *row) for row in rows], living
+    return [connection_of(edge, *row) for row in rows], living
 
 
-def _connection(edge: str, pid: Pid, alive: bool, initial_call: Term) -> Connection:
+def connection_of(edge: str, pid: Pid, alive: bool, initial_call: Term) -> Connection:
+    """A connection, of what an edge says of a process in its table."""
     problem = None if alive else "stale: the process is gone"
     match initial_call:
         case (module, function, int() as arity) if alive:
@@ -229,6 +231,16 @@ def _connection(edge: str, pid: Pid, alive: bool, initial_call: Term) -> Connect
                 problem = "this is no connection process that Iris is known to have"
             return Connection(edge, pid, alive, kind, f"{module}:{function}/{arity}", problem)
     return Connection(edge, pid, alive, None, None, problem)
+
+
+def mark_several(connections: list[Connection]) -> list[Connection]:
+    """The connections of a user, marked where there are several."""
+    if sum(connection.alive for connection in connections) < 2:
+        return connections
+    return [
+        connection if connection.problem or not connection.alive else _in_several_places(connection)
+        for connection in connections
+    ]
 
 
 def _in_several_places(connection: Connection) -> Connection:
@@ -242,36 +254,36 @@ def _in_several_places(connection: Connection) -> Connection:
     )
 
 
-def _ask_core(user: bytes, core: str) -> Operation[_CoreAnswer]:
+def _ask_core(user: bytes, core: str) -> Operation[CoreAnswer]:
     backend, rows, now, expiry = yield from run_remote("presence_core", {"User": user}, node=core)
     if rows == "undefined":
         raise NotApplicable(f"{core} has no presence table in its back end, {backend}", node=core)
     entry = None
     for row in rows:
-        entry = _entry(row)
+        entry = entry_of(row)
         if entry is None:
             raise NotApplicable(
                 f"{core} keeps presence in a form that is not known here: {format_term(row, width=None)}", node=core
             )
-    return _CoreAnswer(str(backend), entry, now, expiry if isinstance(expiry, int) else 30_000)
+    return CoreAnswer(str(backend), entry, now, expiry if isinstance(expiry, int) else 30_000)
 
 
-def _entry(row: Term) -> _Entry | None:
+def entry_of(row: Term) -> Entry | None:
     """A core's entry; its form differs between versions of Iris and between the back ends."""
     match row:
         case (
             bytes(),
             ("presence_entry", bytes(), str() as node, Pid() as pid, int() as registered, int() as heartbeat),
         ):
-            return _Entry(node, pid, registered, heartbeat)
+            return Entry(node, pid, registered, heartbeat)
         case (bytes(), str() as node, Pid() as pid, int() as registered, int() as heartbeat):
-            return _Entry(node, pid, registered, heartbeat)
+            return Entry(node, pid, registered, heartbeat)
         case ("presence", bytes(), str() as node, Pid() as pid):
-            return _Entry(node, pid)
+            return Entry(node, pid)
     return None
 
 
-def _judge(core: str, answer: _CoreAnswer, edges: _Edges) -> Belief:
+def judge(core: str, answer: CoreAnswer, edges: EdgesSay) -> Belief:
     """Hold a core's belief against what the edges say."""
     entry = answer.entry
     age = None if entry is None or entry.heartbeat is None else (answer.now - entry.heartbeat) / 1000
@@ -290,7 +302,7 @@ def _judge(core: str, answer: _CoreAnswer, edges: _Edges) -> Belief:
     )
 
 
-def _compare(entry: _Entry | None, expired: bool, edges: _Edges) -> tuple[str, str]:
+def _compare(entry: Entry | None, expired: bool, edges: EdgesSay) -> tuple[str, str]:
     live = [connection for connection in edges.connections if connection.alive]
     connected = f"the user is connected to {', '.join(connection.node for connection in live)}"
     if entry is None:

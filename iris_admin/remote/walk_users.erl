@@ -1,12 +1,8 @@
-%% Walk through offline_msg for the users that come first in the order of their names.
+%% Walk through a table for the users that come first in the order of their names.
 %%
-%% Guards: of a match specification, on the user as '$1'. Wanted: how many users.
+%% Before it, Users is defined: a match specification that gives the names. Wanted: how many users.
 %%
 %% Answers their names, in order, as far as they are known.
-Users = [
-    {{'_', {'$1', '_'}, '_', '_'}, [{is_binary, '$1'} | Guards], ['$1']},
-    {{'_', '$1', '_', '_'}, [{is_binary, '$1'} | Guards], ['$1']}
-],
 Start = fun() -> #{at => First(Users), best => [], below => none} end,
 %% Of the names that come, nearly all are soon behind the last of the best.
 Add = fun(Names, #{best := Best, below := Below} = State) ->

@@ -1,0 +1,21 @@
+%% Hold a core's entries against this edge's table.
+%%
+%% Entries: [{User, Pid}].
+%%
+%% Gives for each of them agrees; other, for a live process that the table does not have for that user; gone, for a
+%% process that has ended.
+lists:map(
+    fun({User, Pid}) ->
+        case try is_process_alive(Pid) catch error:badarg -> false end of
+            false ->
+                gone;
+            true ->
+                Rows = try ets:lookup(local_presence_v2, User) catch error:badarg -> [] end,
+                case lists:member({User, Pid}, Rows) of
+                    true -> agrees;
+                    false -> other
+                end
+        end
+    end,
+    Entries
+)

@@ -1,0 +1,47 @@
+%% First part of what walks through the presence table of an edge or a core. Nothing is changed: iris_presence's own
+%% functions would delete entries that have expired.
+%%
+%% Where: edge or core. Chunk: rows to be looked at in one go.
+%%
+%% Defines Around for walker.erl; First and Next, which select a chunk of rows; Backend, and Size0, the number of rows;
+%% Entries, a match specification that gives {User, Node, Pid, Heartbeat} of a core's row in each of its forms.
+Backend = case Where of edge -> ets; core -> application:get_env(iris_core, presence_backend, ets) end,
+Table = case {Where, Backend} of
+    {edge, _} -> local_presence_v2;
+    {core, ets} -> presence_local;
+    {core, _} -> presence
+end,
+%% Mnesia keeps the rows of a table in one of ETS, unless only another node has a copy.
+InEts = ets:whereis(Table) =/= undefined,
+InEts orelse Backend =/= ets orelse error({no_table, Table}),
+Size0 = case InEts of true -> ets:info(Table, size); false -> mnesia:table_info(Table, size) end,
+Around = fun(Run) ->
+    case InEts of
+        true -> Run();
+        false -> mnesia:activity(async_dirty, Run)
+    end
+end,
+First = fun(Pattern) ->
+    case InEts of
+        true ->
+            ets:safe_fixtable(Table, true),
+            ets:select(Table, Pattern, Chunk);
+        false ->
+            mnesia:select(Table, Pattern, Chunk, read)
+    end
+end,
+Next = fun(Continuation) ->
+    case InEts of
+        true -> ets:select(Continuation);
+        false -> mnesia:select(Continuation)
+    end
+end,
+Entries = fun(Guards, Body) ->
+    case Backend of
+        ets -> [
+            {{'$1', {presence_entry, '_', '$2', '$3', '_', '$4'}}, Guards, [Body]},
+            {{'$1', '$2', '$3', '_', '$4'}, Guards, [Body]}
+        ];
+        _ -> [{{presence, '$1', '$2', '$3'}, Guards, [Body]}]
+    end
+end
