@@ -200,23 +200,24 @@ def smoke(
                 pairs.append((yield from _try_pair(test, sender, receiver, count)))
     except GeneratorExit:
         raise
-    except BaseException:
-        yield from _clean_up(test)
+    except BaseException as error:
+        left = yield from _clean_up(test)
+        yield _record(test, count, f"not finished: {type(error).__name__}: {error}", left)
         raise
     left = yield from _clean_up(test)
     logins = [*(_login(edge) for edge in test.edges), *unknown]
     verdict = _worst([*(login.verdict for login in logins), *(pair.verdict for pair in pairs)])
     if left and verdict == "ok":
         verdict = "cannot tell"
-    yield RecordChange(
-        "smoke",
-        None,
-        {"edges": known.edges, "count": count, "users": len(test.names), "tag": tag},
-        f"{verdict}; " + ("cleaned up" if not left else f"left: {', '.join(left)}"),
-    )
+    yield _record(test, count, verdict, left)
     return Smoke(
         verdict, Table(EdgeLogin, logins), Table(EdgePair, pairs), LIMIT_SECONDS, tuple(test.notes), tuple(left)
     )
+
+
+def _record(test: _Test, count: int, outcome: str, left: Sequence[str]) -> RecordChange:
+    plan = {"edges": [edge.name for edge in test.edges], "count": count, "users": len(test.names), "tag": test.tag}
+    return RecordChange("smoke", None, plan, f"{outcome}; " + (f"left: {', '.join(left)}" if left else "cleaned up"))
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
