@@ -177,12 +177,13 @@ class Node:
         node.reconnect()
         return node
 
-    def reconnect(self) -> None:
+    def reconnect(self, *, timeout: float | None = None) -> None:
         """Connect, unless the link stands.
 
+        :param timeout: in seconds, where that is less than connecting may take anyway.
         :raises ConnectError: the node cannot be joined.
         """
-        self._connector.connect()
+        self._connector.connect(float("inf") if timeout is None else time.monotonic() + timeout)
 
     # Calls
 
@@ -219,13 +220,8 @@ class Node:
         :param capture: whether the result is to be as that of :meth:`capture`.
         :returns: a future of the result.
         """
-        from iris_admin.futures import CallFuture
-
-        encoded = encode_call(module, function, args)
-        called = Called(self.name, module, function, len(args))
         seconds = self._time(timeout)
-        link = self._connector.connect(time.monotonic() + seconds)
-        return CallFuture.start(link, called, encoded, seconds, capture=capture)
+        return self._submit(module, function, args, seconds, time.monotonic() + seconds, capture=capture)
 
     def eval(
         self,
@@ -365,6 +361,16 @@ class Node:
 
     def _time(self, timeout: float | None) -> float:
         return self.timeout if timeout is None else timeout
+
+    def _submit(
+        self, module: str, function: str, args: Sequence[Term], seconds: float, deadline: float, *, capture: bool
+    ) -> Future[Any]:
+        from iris_admin.futures import CallFuture
+
+        encoded = encode_call(module, function, args)
+        called = Called(self.name, module, function, len(args))
+        link = self._connector.connect(deadline)
+        return CallFuture.start(link, called, encoded, seconds, deadline, capture=capture)
 
     def _call(
         self,

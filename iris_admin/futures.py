@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import Future
 from typing import Any
 
@@ -15,9 +14,9 @@ from iris_admin.transport.link import Link
 class CallFuture(Future[Any]):
     """The future of a call. Cancelling it kills the remote process."""
 
-    def __init__(self, link: Link, called: Called, seconds: float, *, capture: bool) -> None:
+    def __init__(self, link: Link, called: Called, seconds: float, deadline: float, *, capture: bool) -> None:
         super().__init__()
-        self.deadline = time.monotonic() + seconds
+        self.deadline = deadline
         self._link = link
         self._called = called
         self._seconds = seconds
@@ -25,14 +24,17 @@ class CallFuture(Future[Any]):
         self._call_id: int | None = None
 
     @classmethod
-    def start(cls, link: Link, called: Called, args: bytes, seconds: float, *, capture: bool) -> CallFuture:
+    def start(
+        cls, link: Link, called: Called, args: bytes, seconds: float, deadline: float, *, capture: bool
+    ) -> CallFuture:
         """Send a call.
 
         :param args: its argument list, encoded.
-        :param seconds: its time-out.
+        :param seconds: its time-out, for the error that tells of it.
+        :param deadline: when that is over, on the clock of :func:`time.monotonic`.
         :param capture: whether the result is a tuple of the returned value and the printed text.
         """
-        future = cls(link, called, seconds, capture=capture)
+        future = cls(link, called, seconds, deadline, capture=capture)
         future._call_id = link.start_call(called.module, called.function, args, future, capture=capture)
         link.watch_deadline(future.deadline)
         return future
