@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from iris_admin.operations.clear import Cleared, ClearPlan
     from iris_admin.operations.diff import Diff
     from iris_admin.operations.doctor import Diagnosis
+    from iris_admin.operations.ets import EtsTables, TableOrder
+    from iris_admin.operations.gc import Gc
     from iris_admin.operations.lifecycle import Ended, EndingPlan
     from iris_admin.operations.logs import LogEntry, Logs
     from iris_admin.operations.offline_duplicates import OfflineDuplicates
@@ -33,21 +35,26 @@ if TYPE_CHECKING:
     from iris_admin.operations.offline_summary import Backlog, OfflineList, OfflineSummary
     from iris_admin.operations.ports import ListeningPort
     from iris_admin.operations.presence_overview import PresenceList, PresenceSummary
+    from iris_admin.operations.processes import By, Process, Processes
     from iris_admin.operations.restore import Restored
     from iris_admin.operations.results import Table
     from iris_admin.operations.smoke import Smoke
     from iris_admin.operations.stuck import RedeliveryFailed, Stuck
+    from iris_admin.operations.system import System
     from iris_admin.operations.triage import TriageStep
     from iris_admin.operations.user import UserReport
 
 if TYPE_CHECKING:
-    from iris_admin.operations.memory import Memory
+    from iris_admin.operations.memory import Memory, MemoryChange
     from iris_admin.operations.mnesia import MnesiaInfo
+    from iris_admin.operations.mnesia_locks import MnesiaLocks, MnesiaTransactions
+    from iris_admin.operations.mnesia_status import MnesiaStatus
+    from iris_admin.operations.mnesia_tables import MnesiaTables
     from iris_admin.operations.offline import Offline
     from iris_admin.operations.presence import Presence
     from iris_admin.operations.redeliver import Redelivery
     from iris_admin.operations.roles import Role
-    from iris_admin.operations.stats import Stats
+    from iris_admin.operations.stats import Stats, StatsChange
 
 T = TypeVar("T")
 
@@ -174,11 +181,65 @@ class Node:
 
         return await self._run(memory())
 
+    async def memory_change(self, interval: float = 1.0, *, since: MemoryChange | None = None) -> MemoryChange:
+        """How the node's memory changes per second; see :func:`iris_admin.operations.memory.memory_change`."""
+        from iris_admin.operations.memory import memory_change
+
+        return await self._run(memory_change(interval, since=since))
+
     async def stats(self) -> Stats:
         """The node's vital figures; see :func:`iris_admin.operations.stats.stats`."""
         from iris_admin.operations.stats import stats
 
         return await self._run(stats())
+
+    async def stats_change(self, interval: float = 1.0, *, since: StatsChange | Stats | None = None) -> StatsChange:
+        """How the node's figures change per second; see :func:`iris_admin.operations.stats.stats_change`."""
+        from iris_admin.operations.stats import stats_change
+
+        return await self._run(stats_change(interval, since=since))
+
+    async def system(self, interval: float = 0.5) -> System:
+        """The machine that the node runs on; see :func:`iris_admin.operations.system.system`."""
+        from iris_admin.operations.system import system
+
+        return await self._run(system(interval))
+
+    async def processes(self, by: By = "memory", *, count: int = 10, interval: float | None = None) -> Processes:
+        """The node's largest or busiest processes; see :func:`iris_admin.operations.processes.processes`."""
+        from iris_admin.operations.processes import processes
+
+        return await self._run(processes(by, count=count, interval=interval))
+
+    async def process(self, which: str) -> Process:
+        """One process, by its pid or name; see :func:`iris_admin.operations.processes.process`."""
+        from iris_admin.operations.processes import process
+
+        return await self._run(process(which))
+
+    async def ets_tables(self, by: TableOrder = "memory", *, count: int = 10) -> EtsTables:
+        """The node's largest ETS tables; see :func:`iris_admin.operations.ets.ets_tables`."""
+        from iris_admin.operations.ets import ets_tables
+
+        return await self._run(ets_tables(by, count=count))
+
+    async def gc_process(self, which: str) -> Gc:
+        """Collect the garbage of one process; see :func:`iris_admin.operations.gc.gc_process`."""
+        from iris_admin.operations.gc import gc_process
+
+        return await self._run(gc_process(which))
+
+    async def gc_top(self, count: int = 10, *, by: By = "memory") -> Gc:
+        """Collect the garbage of the largest processes; see :func:`iris_admin.operations.gc.gc_top`."""
+        from iris_admin.operations.gc import gc_top
+
+        return await self._run(gc_top(count, by=by))
+
+    async def gc_all(self) -> Gc:
+        """Collect the garbage of all processes, without asking; see :func:`iris_admin.operations.gc.gc_all`."""
+        from iris_admin.operations.gc import gc_all
+
+        return await self._run(gc_all())
 
     async def role(self) -> Role:
         """What kind of node it is; see :func:`iris_admin.operations.roles.role`."""
@@ -191,6 +252,21 @@ class Node:
         from iris_admin.operations.mnesia import mnesia_info
 
         return await self._run(mnesia_info())
+
+    async def mnesia_locks(self, *, count: int = 20) -> MnesiaLocks:
+        """Who holds and who wants locks there; see :func:`iris_admin.operations.mnesia_locks.mnesia_locks`."""
+        from iris_admin.operations.mnesia_locks import mnesia_locks
+
+        return await self._run(mnesia_locks(count=count))
+
+    async def mnesia_transactions(self, *, count: int = 20) -> MnesiaTransactions:
+        """The transactions that are under way there.
+
+        See :func:`iris_admin.operations.mnesia_locks.mnesia_transactions`.
+        """
+        from iris_admin.operations.mnesia_locks import mnesia_transactions
+
+        return await self._run(mnesia_transactions(count=count))
 
     # How it is done
 
@@ -388,6 +464,24 @@ class Cluster:
         from iris_admin.operations.stats import stats
 
         return PerNode(await self._run(side_by_side({name: stats(name) for name in self.nodes})))
+
+    async def system(self, interval: float = 0.5) -> PerNode:
+        """The machine of each node; see :func:`iris_admin.operations.system.system`."""
+        from iris_admin.operations.system import system
+
+        return PerNode(await self._run(side_by_side({name: system(interval, node=name) for name in self.nodes})))
+
+    async def mnesia_tables(self) -> MnesiaTables:
+        """Mnesia's tables on all nodes; see :func:`iris_admin.operations.mnesia_tables.mnesia_tables`."""
+        from iris_admin.operations.mnesia_tables import mnesia_tables
+
+        return await self._run(mnesia_tables(self.nodes))
+
+    async def mnesia_status(self, *, interval: float = 1.0) -> MnesiaStatus:
+        """What Mnesia is doing on all nodes; see :func:`iris_admin.operations.mnesia_status.mnesia_status`."""
+        from iris_admin.operations.mnesia_status import mnesia_status
+
+        return await self._run(mnesia_status(self.nodes, interval=interval))
 
     async def offline_show(self, user: str | bytes, *, payload: bool = False, limit: int | None = None) -> Offline:
         """What is stored for a user; see :func:`iris_admin.operations.offline.offline_show`."""

@@ -22,14 +22,19 @@ from iris_admin.transport.retry import with_retries
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from iris_admin.operations.ets import EtsTables, TableOrder
+    from iris_admin.operations.gc import Gc
     from iris_admin.operations.lifecycle import Ended, EndingPlan
     from iris_admin.operations.logs import LogEntry, Logs
-    from iris_admin.operations.memory import Memory
+    from iris_admin.operations.memory import Memory, MemoryChange
     from iris_admin.operations.mnesia import MnesiaInfo
+    from iris_admin.operations.mnesia_locks import MnesiaLocks, MnesiaTransactions
     from iris_admin.operations.ports import ListeningPort
+    from iris_admin.operations.processes import By, Process, Processes
     from iris_admin.operations.results import Table
     from iris_admin.operations.roles import Role
-    from iris_admin.operations.stats import Stats
+    from iris_admin.operations.stats import Stats, StatsChange
+    from iris_admin.operations.system import System
 
 T = TypeVar("T")
 
@@ -272,11 +277,65 @@ class Node:
 
         return self._run(memory())
 
+    def memory_change(self, interval: float = 1.0, *, since: MemoryChange | None = None) -> MemoryChange:
+        """How the node's memory changes per second; see :func:`iris_admin.operations.memory.memory_change`."""
+        from iris_admin.operations.memory import memory_change
+
+        return self._run(memory_change(interval, since=since))
+
     def stats(self) -> Stats:
         """The node's vital figures; see :func:`iris_admin.operations.stats.stats`."""
         from iris_admin.operations.stats import stats
 
         return self._run(stats())
+
+    def stats_change(self, interval: float = 1.0, *, since: StatsChange | Stats | None = None) -> StatsChange:
+        """How the node's figures change per second; see :func:`iris_admin.operations.stats.stats_change`."""
+        from iris_admin.operations.stats import stats_change
+
+        return self._run(stats_change(interval, since=since))
+
+    def system(self, interval: float = 0.5) -> System:
+        """The machine that the node runs on; see :func:`iris_admin.operations.system.system`."""
+        from iris_admin.operations.system import system
+
+        return self._run(system(interval))
+
+    def processes(self, by: By = "memory", *, count: int = 10, interval: float | None = None) -> Processes:
+        """The node's largest or busiest processes; see :func:`iris_admin.operations.processes.processes`."""
+        from iris_admin.operations.processes import processes
+
+        return self._run(processes(by, count=count, interval=interval))
+
+    def process(self, which: str) -> Process:
+        """One process, by its pid or name; see :func:`iris_admin.operations.processes.process`."""
+        from iris_admin.operations.processes import process
+
+        return self._run(process(which))
+
+    def ets_tables(self, by: TableOrder = "memory", *, count: int = 10) -> EtsTables:
+        """The node's largest ETS tables; see :func:`iris_admin.operations.ets.ets_tables`."""
+        from iris_admin.operations.ets import ets_tables
+
+        return self._run(ets_tables(by, count=count))
+
+    def gc_process(self, which: str) -> Gc:
+        """Collect the garbage of one process; see :func:`iris_admin.operations.gc.gc_process`."""
+        from iris_admin.operations.gc import gc_process
+
+        return self._run(gc_process(which))
+
+    def gc_top(self, count: int = 10, *, by: By = "memory") -> Gc:
+        """Collect the garbage of the largest processes; see :func:`iris_admin.operations.gc.gc_top`."""
+        from iris_admin.operations.gc import gc_top
+
+        return self._run(gc_top(count, by=by))
+
+    def gc_all(self) -> Gc:
+        """Collect the garbage of all processes, without asking; see :func:`iris_admin.operations.gc.gc_all`."""
+        from iris_admin.operations.gc import gc_all
+
+        return self._run(gc_all())
 
     def role(self) -> Role:
         """What kind of node it is; see :func:`iris_admin.operations.roles.role`."""
@@ -289,6 +348,21 @@ class Node:
         from iris_admin.operations.mnesia import mnesia_info
 
         return self._run(mnesia_info())
+
+    def mnesia_locks(self, *, count: int = 20) -> MnesiaLocks:
+        """Who holds and who wants locks there; see :func:`iris_admin.operations.mnesia_locks.mnesia_locks`."""
+        from iris_admin.operations.mnesia_locks import mnesia_locks
+
+        return self._run(mnesia_locks(count=count))
+
+    def mnesia_transactions(self, *, count: int = 20) -> MnesiaTransactions:
+        """The transactions that are under way there.
+
+        See :func:`iris_admin.operations.mnesia_locks.mnesia_transactions`.
+        """
+        from iris_admin.operations.mnesia_locks import mnesia_transactions
+
+        return self._run(mnesia_transactions(count=count))
 
     def ports(self) -> Table[ListeningPort]:
         """What the node listens on, and what of it is reached from here; see

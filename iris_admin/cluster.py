@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from iris_admin.operations.clear import Cleared, ClearPlan
     from iris_admin.operations.diff import Diff
     from iris_admin.operations.doctor import Diagnosis
+    from iris_admin.operations.mnesia_status import MnesiaStatus
+    from iris_admin.operations.mnesia_tables import MnesiaTables
     from iris_admin.operations.offline import Offline
     from iris_admin.operations.offline_duplicates import OfflineDuplicates
     from iris_admin.operations.offline_export import OfflineExport
@@ -247,6 +249,24 @@ class Cluster:
         from iris_admin.operations.stats import stats
 
         return PerNode(self._run(side_by_side({name: stats(name) for name in self.nodes})))
+
+    def system(self, interval: float = 0.5) -> PerNode:
+        """The machine of each node; see :func:`iris_admin.operations.system.system`."""
+        from iris_admin.operations.system import system
+
+        return PerNode(self._run(side_by_side({name: system(interval, node=name) for name in self.nodes})))
+
+    def mnesia_tables(self) -> MnesiaTables:
+        """Mnesia's tables on all nodes; see :func:`iris_admin.operations.mnesia_tables.mnesia_tables`."""
+        from iris_admin.operations.mnesia_tables import mnesia_tables
+
+        return self._run(mnesia_tables(self.nodes))
+
+    def mnesia_status(self, *, interval: float = 1.0) -> MnesiaStatus:
+        """What Mnesia is doing on all nodes; see :func:`iris_admin.operations.mnesia_status.mnesia_status`."""
+        from iris_admin.operations.mnesia_status import mnesia_status
+
+        return self._run(mnesia_status(self.nodes, interval=interval))
 
     def offline_show(self, user: str | bytes, *, payload: bool = False, limit: int | None = None) -> Offline:
         """What is stored for a user; see :func:`iris_admin.operations.offline.offline_show`."""

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
 from iris_admin.errors import IrisAdminError
-from iris_admin.operations.steps import AllOf, Call, Capture, Operation, Step
+from iris_admin.operations.steps import AllOf, Call, Capture, Operation, Pause, Step
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -16,7 +16,7 @@ def side_by_side(operations: Mapping[K, Operation[T]]) -> Operation[dict[K, T | 
     """Run several operations, in rounds: the slowest call of a round is waited for before the next round begins.
 
     For operations of equal steps on different nodes that is no loss. Other steps than calls are made one after the
-    other.
+    other, save that operations pause together where all do.
 
     :param operations: by whatever tells them apart.
     :returns: under the same keys what each returned, or its error in its place; one's failure is no other's.
@@ -39,7 +39,13 @@ def side_by_side(operations: Mapping[K, Operation[T]]) -> Operation[dict[K, T | 
             go_on(key, None)
         while steps:
             calls = {key: step for key, step in steps.items() if isinstance(step, Call | Capture | AllOf)}
-            if len(calls) < 2:
+            pauses = [step.seconds for step in steps.values() if isinstance(step, Pause)]
+            if len(pauses) == len(steps):
+                # Time passes for all of them at once.
+                yield Pause(max(pauses))
+                for key in list(steps):
+                    go_on(key, None)
+            elif len(calls) < 2:
                 key, step = next(iter(steps.items()))
                 try:
                     value = yield step

@@ -6,7 +6,7 @@ import pytest
 
 from iris_admin.errors import NodeDown
 from iris_admin.operations.parallel import side_by_side
-from iris_admin.operations.steps import AllOf, Call, Operation, Progress
+from iris_admin.operations.steps import AllOf, Call, Operation, Pause, Progress
 
 
 def ask(*questions: str) -> Operation[list[object]]:
@@ -88,6 +88,21 @@ def test_other_steps_are_made_one_by_one() -> None:
     assert next(operation) == Progress("a")
     assert operation.send(None) == Progress("b")
     assert operation.send(None) == AllOf((Call("m", "a"), Call("m", "b")))
+
+
+def test_pauses_of_all_are_one() -> None:
+    def wait(seconds: float) -> Operation[str]:
+        yield Call("m", "before")
+        yield Pause(seconds)
+        return (yield Call("m", "after"))
+
+    operation = side_by_side({"a": wait(1), "b": wait(3), "c": wait(2)})
+    assert next(operation) == AllOf((Call("m", "before"),) * 3)
+    assert operation.send([1, 2, 3]) == Pause(3)
+    assert operation.send(None) == AllOf((Call("m", "after"),) * 3)
+    with pytest.raises(StopIteration) as stop:
+        operation.send(["x", "y", "z"])
+    assert stop.value.value == {"a": "x", "b": "y", "c": "z"}
 
 
 def test_a_mistake_of_ours_is_no_outcome() -> None:
