@@ -199,8 +199,8 @@ class TestSevenFaults:
         core = cluster.cores[0]
         core.evaluate(
             f'mnesia:dirty_write({{user_meta, <<"{user}">>, 16}}), '
-            f'[mnesia:dirty_write({{offline_msg, {{<<"{user}">>, N rem 16}}, N, <<N:32>>}}) || N <- lists:seq(1, 20000)],'
-            " ok."
+            f'[mnesia:dirty_write({{offline_msg, {{<<"{user}">>, N rem 16}}, N, <<N:32>>}}) || '
+            "N <- lists:seq(1, 20000)], ok."
         )
         try:
             finding = the_only(look(), "backlog")
@@ -264,6 +264,16 @@ class TestOtherFaults:
             edge.evaluate(f"erlang:set_cookie('{core.name}', erlang:get_cookie()).")
             core.evaluate(f"erlang:set_cookie('{edge.name}', erlang:get_cookie()).")
             edge.evaluate(f"pong = net_adm:ping('{core.name}').")
+
+
+class TestOnlyEdge:
+    def test_the_last_edge_is_missed_though_none_is_left_to_compare_it_with(self) -> None:
+        with DemoCluster(cores=1, edges=1, hidden_edges=0) as cluster:
+            cluster.kill_node(cluster.edges[0])
+            options = {"cookie_file": cluster.cookie_file, "epmd_port": cluster.epmd_port}
+            with iris_admin.connect_cluster(cluster.seed, **options) as joined:
+                finding = the_only(joined.doctor(), "nodes")
+        assert (finding.level, finding.evidence["remembered_by_epmd"]) == ("P0", [cluster.edges[0].name])
 
 
 class TestCommand:

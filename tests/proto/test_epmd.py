@@ -89,3 +89,24 @@ class TestNamesResponse:
         except ProtocolError:
             return
         assert all(type(port) is int for port in names.values())
+
+
+class TestDump:
+    DUMP = (
+        b"\x00\x00\x8f\xa3"
+        b"active name     <iris_edge1> at port 34345, fd = 7\n\x00"
+        b"old/unused name <iris_edge2>, port = 33311, fd = 5 \n\x00"
+        b"old/unused name <iris_edge1>, port = 33312, fd = 6 \n\x00"
+    )
+
+    def test_request(self) -> None:
+        assert epmd.dump_request() == b"\x00\x01d"
+
+    def test_names_that_are_registered_and_names_that_were(self) -> None:
+        """As EPMD of OTP 25 wrote it. A name that came back is not gone."""
+        assert epmd.read_dump_response(self.DUMP) == ({"iris_edge1": 34345}, {"iris_edge2": 33311})
+
+    @pytest.mark.parametrize("data", [b"", b"\0\0\0\0hello\n"])
+    def test_what_is_none(self, data: bytes) -> None:
+        with pytest.raises(ProtocolError):
+            epmd.read_dump_response(data)

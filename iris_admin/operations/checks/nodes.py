@@ -35,7 +35,7 @@ def check(subject: Subject) -> Operation[list[Finding]]:
                     None,
                     f"no {role} answers: "
                     + ("nobody can connect" if role == "edge" else "nothing is stored, nobody is found"),
-                    {"cores": len(cores), "edges": len(edges)},
+                    {"cores": len(cores), "edges": len(edges), "remembered_by_epmd": list(subject.gone)},
                     "iris-admin nodes",
                 )
             )
@@ -94,7 +94,9 @@ def _missing(subject: Subject, node: str) -> Finding:
     if subject.expected and EXPECTED not in reasons:
         # The list of the operator is the last word on what may be missing, but not on what others still rely on.
         verdict = WARN
-    left = subject.cores if role == "core" else subject.edges if role == "edge" else [*subject.cores, *subject.edges]
+    left = {"core": bool(subject.cores), "edge": bool(subject.edges)}.get(
+        role or "", bool(subject.cores and subject.edges)
+    )
     return Finding(
         NAME,
         verdict,
