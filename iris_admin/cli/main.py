@@ -29,6 +29,7 @@ COMMANDS = (
     "mnesia",
     "offline",
     "presence",
+    "user",
     "redeliver",
     "doctor",
     "triage",

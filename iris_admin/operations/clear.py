@@ -12,18 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iris_admin.errors import IrisAdminError, NoSuchUser
+from iris_admin.errors import IrisAdminError
 from iris_admin.operations.changes import Change, audited
 from iris_admin.operations.delivery import flush
 from iris_admin.operations.evaluate import run_remote
-from iris_admin.operations.guards import reachable_cores, refuse_when_partitioned
+from iris_admin.operations.guards import reachable_cores, refuse_unknown_user, refuse_when_partitioned
 from iris_admin.operations.offline import StoredKey, StoredMessage, describe, find_stores, read_user_records
+from iris_admin.operations.presence import find_connections
 from iris_admin.operations.results import HIDDEN, Result, Table
 from iris_admin.operations.roles import Members, members
-from iris_admin.operations.steps import AllOf, Call, Operation, Progress, SaveBackup
+from iris_admin.operations.steps import Now, Operation, Progress, SaveBackup
 from iris_admin.operations.users import user_id
+from iris_admin.operations.walk import PROGRESS_EVERY
 from iris_admin.proto.etf import encode
-from iris_admin.terms import Atom, Term
+from iris_admin.terms import Term
 
 #: Records of one transaction, which keeps others from the user's keys.
 BATCH = 500
@@ -107,7 +109,9 @@ def plan_clear(user: str | bytes, nodes: Sequence[str], *, oldest: int | None = 
         if read.cut:
             notes.append(f"{store.core} holds more rows of this user: only the oldest {len(read)} are planned for")
     if not records:
-        yield from refuse_unknown_user(wanted, stores[0].core)
+        connections, blind = yield from find_connections(wanted, found.edges)
+        if not connections and not blind and not found.unanswered:
+            yield from refuse_unknown_user(wanted, stores[0].core)
     messages = [message for core, rows in records.items() for row in rows for message in describe(row, core)]
     return ClearPlan(
         user=wanted,
@@ -155,13 +159,17 @@ def _clear(plan: ClearPlan, cores: Sequence[str], change: Change) -> Operation[C
     # A core that ended with a row in its write-ahead log would bring it back when it starts.
     yield from flush(cores)
     deleted = gone = 0
+    told = yield Now()
     for core, records in plan.records.items():
         for batch in batches(records):
             flags = yield from transaction("clear_records", {"Records": batch}, core)
             deleted += sum(flags)
             gone += len(flags) - sum(flags)
             change.outcome = f"deleted {deleted} of {plan.total_records} rows, {gone} were gone"
-            yield Progress(f"{core}: deleted {deleted} of {plan.total_records} rows")
+            now = yield Now()
+            if now - told >= PROGRESS_EVERY:
+                told = now
+                yield Progress(f"{core}: deleted {deleted} of {plan.total_records} rows")
     left, arrived, verified = yield from _look(plan)
     if not verified:
         change.outcome += "; the store could not be read afterwards"
@@ -223,20 +231,3 @@ def _refuse_when_unsafe(found: Members) -> Operation[list[str]]:
     core, cores = yield from reachable_cores(found)
     yield from refuse_when_partitioned(core)
     return cores
-
-
-def refuse_unknown_user(user: bytes, core: str) -> Operation[None]:
-    """See that a user for whom nothing is stored is one whom the core knows.
-
-    :raises NoSuchUser: it does not.
-    """
-    tables = ("user_meta", "user_status")
-    outcomes = yield AllOf(
-        tuple(Call("mnesia", "dirty_read", (Atom(table), user), node=core, idempotent=True) for table in tables)
-    )
-    if all(outcome == [] for outcome in outcomes):
-        raise NoSuchUser(
-            f"nothing is known of the user {user.decode('utf-8', 'backslashreplace')!r}: no stored message, no status",
-            node=core,
-            hint="Is the id misspelt? Upper and lower case differ.",
-        )

@@ -1,10 +1,10 @@
-"""What must hold before anything in the store is changed: no core out of reach, no partition."""
+"""What must hold before anything in the store is changed: no core out of reach, no partition, a user that exists."""
 
 from __future__ import annotations
 
-from iris_admin.errors import NotApplicable, RemoteError, UnsafeOperation
+from iris_admin.errors import NoSuchUser, NotApplicable, RemoteError, UnsafeOperation
 from iris_admin.operations.roles import Members
-from iris_admin.operations.steps import Call, Operation
+from iris_admin.operations.steps import AllOf, Call, Operation
 from iris_admin.terms import Atom
 
 
@@ -48,4 +48,21 @@ def refuse_when_partitioned(core: str) -> Operation[None]:
             f"{core} has detected a partition of the cluster; what is deleted now may come back, or be lost",
             node=core,
             hint="Heal the partition first.",
+        )
+
+
+def refuse_unknown_user(user: bytes, core: str) -> Operation[None]:
+    """See that a user for whom nothing is stored is one whom the core knows.
+
+    :raises NoSuchUser: it does not.
+    """
+    tables = ("user_meta", "user_status")
+    outcomes = yield AllOf(
+        tuple(Call("mnesia", "dirty_read", (Atom(table), user), node=core, idempotent=True) for table in tables)
+    )
+    if all(outcome == [] for outcome in outcomes):
+        raise NoSuchUser(
+            f"nothing is known of the user {user.decode('utf-8', 'backslashreplace')!r}: no stored message, no connection, no status",
+            node=core,
+            hint="Is the id misspelt? Upper and lower case differ.",
         )

@@ -15,15 +15,15 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from iris_admin.errors import IrisAdminError, NoSuchUser, RemoteError
+from iris_admin.errors import IrisAdminError, RemoteError
 from iris_admin.operations.changes import Change, audited
 from iris_admin.operations.delivery import Fate, Stored, deliver, flush, unpack
-from iris_admin.operations.guards import reachable_cores, refuse_when_partitioned
+from iris_admin.operations.guards import reachable_cores, refuse_unknown_user, refuse_when_partitioned
 from iris_admin.operations.offline import read_user_records
 from iris_admin.operations.presence import Connection, find_connections
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.roles import members
-from iris_admin.operations.steps import AllOf, Call, Operation, Progress, SaveBackup
+from iris_admin.operations.steps import Call, Operation, Progress, SaveBackup
 from iris_admin.operations.users import user_id
 from iris_admin.terms import Atom, Term
 
@@ -122,7 +122,7 @@ def redeliver(user: str | bytes, nodes: Sequence[str], *, dry_run: bool = False)
     conclude = partial(_conclude, wanted, messages)
     if not messages:
         if not connections and not blind:
-            yield from _refuse_unknown_user(wanted, core)
+            yield from refuse_unknown_user(wanted, core)
         return conclude(Verdict.NOTHING_STORED, "The offline store holds nothing for this user.")
     if exported and dry_run:
         return conclude(Verdict.WOULD_DELIVER, f"{core} exports iris_offline_storage:redeliver/1; it would be called.")
@@ -203,20 +203,6 @@ def _exports_redeliver(core: str) -> Operation[bool]:
             return False
         raise
     return (Atom("redeliver"), 1) in exports
-
-
-def _refuse_unknown_user(user: bytes, core: str) -> Operation[None]:
-    tables = ("user_meta", "user_status")
-    outcomes = yield AllOf(
-        tuple(Call("mnesia", "dirty_read", (Atom(table), user), node=core, idempotent=True) for table in tables)
-    )
-    if all(outcome == [] for outcome in outcomes):
-        raise NoSuchUser(
-            f"nothing is known of the user {user.decode('utf-8', 'backslashreplace')!r}: no stored message, no "
-            "connection, no status",
-            node=core,
-            hint="Is the id misspelt? Upper and lower case differ.",
-        )
 
 
 def _tcp_connection(connections: Iterable[Connection]) -> Connection | None:

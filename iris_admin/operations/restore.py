@@ -20,7 +20,8 @@ from iris_admin.operations.guards import reachable_cores, refuse_when_partitione
 from iris_admin.operations.offline import find_stores
 from iris_admin.operations.results import Result
 from iris_admin.operations.roles import members
-from iris_admin.operations.steps import Local, Operation, Progress
+from iris_admin.operations.steps import Local, Now, Operation, Progress
+from iris_admin.operations.walk import PROGRESS_EVERY
 from iris_admin.terms import Atom, Term
 
 _OFFLINE_MSG = Atom("offline_msg")
@@ -123,6 +124,7 @@ def _told(work: Operation[Restored], change: Change) -> Operation[Restored]:
 
 def _restore(source: RestoreSource, core: str, *, dry_run: bool, again: bool, notes: list[str]) -> Operation[Restored]:
     done = put_back = already_stored = put_back_before = 0
+    told = yield Now()
     while records := (yield Local(source.read)):
         for record, _ in records:
             _refuse_other_terms(record, source.path)
@@ -145,7 +147,10 @@ def _restore(source: RestoreSource, core: str, *, dry_run: bool, again: bool, no
         if not dry_run:
             yield Local(source.mark)
         done += len(records)
-        yield Progress(f"{core}: {done} of {source.terms} records")
+        now = yield Now()
+        if now - told >= PROGRESS_EVERY:
+            told = now
+            yield Progress(f"{core}: {done} of {source.terms} records")
     if put_back:
         notes.append(PROMISE)
         if source.label.startswith("redeliver"):

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from iris_admin.errors import IrisAdminError, RemoteError, UnsafeOperation
 from iris_admin.operations.evaluate import run_remote
-from iris_admin.operations.steps import Call, Now, Operation
+from iris_admin.operations.steps import Call, Now, Operation, Progress
 from iris_admin.terms import Atom, Pid, Term
+
+T = TypeVar("T")
 
 #: How long the process works at once.
 SLICE_MS = 250
@@ -21,6 +24,8 @@ SLICE_MS = 250
 IDLE_MS = 120_000
 #: Of its heap, in words: half a gigabyte.
 MAX_HEAP = 64 << 20
+#: Between two lines for the person who waits, in seconds; the first comes after as long.
+PROGRESS_EVERY = 2.0
 #: For one slice, in seconds: on a busy node its low priority makes it wait.
 _TIMEOUT = 120.0
 _STOP_TIMEOUT = 5.0
@@ -50,7 +55,8 @@ def walk(
 
     :param name: of the first half in ``remote/``; see ``walker.erl`` there.
     :param bindings: of that half.
-    :param take: is given the answer of each slice, and returns whether to go on.
+    :param take: is given the answer of each slice, and returns whether to go on. Most of the lines that it has for the
+        person who waits are left out.
     :param within: stop after so many seconds, with what is known then.
     :raises UnsafeOperation: it needed too much memory there.
     :raises RemoteError: it failed.
@@ -62,12 +68,15 @@ def walk(
         node=node,
         idempotent=False,
     )
+    now = told = started
     is_over = False
     try:
         while True:
             status, answer = yield from _next(walker, node)
             is_over = status == "done"
-            wants_more = yield from take(answer)
+            is_quiet = is_over or now - told < PROGRESS_EVERY
+            told = told if is_quiet else now
+            wants_more = yield from without_progress(take(answer), is_quiet)
             now = yield Now()
             if is_over or not wants_more or (within is not None and now - started >= within):
                 return Walked(now - started, cut=not is_over)
@@ -77,6 +86,25 @@ def walk(
     finally:
         if not is_over:
             yield from _stop(walker, node)
+
+
+def without_progress(operation: Operation[T], is_quiet: bool) -> Operation[T]:
+    """Run an operation without its lines for the person who waits, or with them."""
+    try:
+        step = next(operation)
+        while True:
+            try:
+                result = None if is_quiet and isinstance(step, Progress) else (yield step)
+            except GeneratorExit:
+                operation.close()
+                raise
+            except BaseException as error:
+                step = operation.throw(error)
+            else:
+                step = operation.send(result)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
 
 
 def _next(walker: Pid, node: str) -> Operation[tuple[str, Term]]:
