@@ -205,11 +205,13 @@ class Node:
 
         return await self._run(system(interval))
 
-    async def processes(self, by: By = "memory", *, count: int = 10, interval: float | None = None) -> Processes:
+    async def processes(
+        self, by: By = "memory", *, count: int = 10, interval: float | None = None, within: float = 60.0
+    ) -> Processes:
         """The node's largest or busiest processes; see :func:`iris_admin.operations.processes.processes`."""
         from iris_admin.operations.processes import processes
 
-        return await self._run(processes(by, count=count, interval=interval))
+        return await self._run(processes(by, count=count, interval=interval, within=within))
 
     async def process(self, which: str) -> Process:
         """One process, by its pid or name; see :func:`iris_admin.operations.processes.process`."""
@@ -229,11 +231,11 @@ class Node:
 
         return await self._run(gc_process(which))
 
-    async def gc_top(self, count: int = 10, *, by: By = "memory") -> Gc:
+    async def gc_top(self, count: int = 10, *, by: By = "memory", within: float = 60.0) -> Gc:
         """Collect the garbage of the largest processes; see :func:`iris_admin.operations.gc.gc_top`."""
         from iris_admin.operations.gc import gc_top
 
-        return await self._run(gc_top(count, by=by))
+        return await self._run(gc_top(count, by=by, within=within))
 
     async def gc_all(self) -> Gc:
         """Collect the garbage of all processes, without asking; see :func:`iris_admin.operations.gc.gc_all`."""

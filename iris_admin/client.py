@@ -301,11 +301,13 @@ class Node:
 
         return self._run(system(interval))
 
-    def processes(self, by: By = "memory", *, count: int = 10, interval: float | None = None) -> Processes:
+    def processes(
+        self, by: By = "memory", *, count: int = 10, interval: float | None = None, within: float = 60.0
+    ) -> Processes:
         """The node's largest or busiest processes; see :func:`iris_admin.operations.processes.processes`."""
         from iris_admin.operations.processes import processes
 
-        return self._run(processes(by, count=count, interval=interval))
+        return self._run(processes(by, count=count, interval=interval, within=within))
 
     def process(self, which: str) -> Process:
         """One process, by its pid or name; see :func:`iris_admin.operations.processes.process`."""
@@ -325,11 +327,11 @@ class Node:
 
         return self._run(gc_process(which))
 
-    def gc_top(self, count: int = 10, *, by: By = "memory") -> Gc:
+    def gc_top(self, count: int = 10, *, by: By = "memory", within: float = 60.0) -> Gc:
         """Collect the garbage of the largest processes; see :func:`iris_admin.operations.gc.gc_top`."""
         from iris_admin.operations.gc import gc_top
 
-        return self._run(gc_top(count, by=by))
+        return self._run(gc_top(count, by=by, within=within))
 
     def gc_all(self) -> Gc:
         """Collect the garbage of all processes, without asking; see :func:`iris_admin.operations.gc.gc_all`."""

@@ -118,7 +118,7 @@ def table(rows: Iterable[Mapping[str, Any]], *names: str) -> list[str]:
 
 def title(name: str) -> str:
     """The name of a field for people: without its unit, which the value shows."""
-    for suffix in ("_seconds", "_ms"):
+    for suffix in ("_bytes", "_seconds", "_ms"):
         name = name.removesuffix(suffix)
     return name.replace("_", " ")
 
@@ -127,7 +127,7 @@ def human(name: str, value: Any) -> Any:
     """The value of a field for people, in the unit that the field has."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
-    if name in ("bytes", "size"):
+    if name in ("bytes", "size") or name.endswith("_bytes"):
         return Number(size(int(value)))
     if name in ("seconds", "age", "uptime") or name.endswith("_seconds"):
         return Number(duration(value))

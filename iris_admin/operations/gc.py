@@ -9,7 +9,7 @@ from typing import Any
 from iris_admin.operations.changes import Change, audited
 from iris_admin.operations.evaluate import run_remote
 from iris_admin.operations.fields import local_name, number
-from iris_admin.operations.processes import TIMEOUT, By, describe, find_process, rank
+from iris_admin.operations.processes import WITHIN, By, describe, find_process, rank
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.roles import node_name
 from iris_admin.operations.steps import Call, Operation, Progress
@@ -88,17 +88,17 @@ def gc_process(which: str, *, node: str | None = None) -> Operation[Gc]:
     return (yield from audited(Change("gc", name, plan), _collect(name, "process", [pid], node)))
 
 
-def gc_top(count: int = 10, *, by: By = "memory", node: str | None = None, timeout: float = TIMEOUT) -> Operation[Gc]:
+def gc_top(count: int = 10, *, by: By = "memory", node: str | None = None, within: float = WITHIN) -> Operation[Gc]:
     """Collect the garbage of the processes that have the most of something.
 
     :param count: how many.
     :param by: as for :func:`iris_admin.operations.processes.processes`.
     :param node: which; None is the operation's own node.
-    :param timeout: of the ranking, in seconds.
+    :param within: how long the ranking may take, in seconds.
     :raises ValueError: ``by`` or ``count`` is out of range.
     :raises AuditError: it could not be recorded; nothing was done.
     """
-    ranking = yield from rank(by, count=count, node=node, timeout=timeout)
+    ranking = yield from rank(by, count=count, node=node, within=within)
     name = yield from node_name(node)
     pids = [pid for _, pid in ranking.entries]
     plan = {"top": count, "by": by}
@@ -127,7 +127,7 @@ def _collect(name: str, scope: str, pids: list[Pid], node: str | None) -> Operat
         "collect_garbage",
         {"Pids": pids, "Within": round(PATIENCE * 1000)},
         node=node,
-        timeout=PATIENCE + TIMEOUT,
+        timeout=PATIENCE + WITHIN,
     )
     after = yield from _memory(node)
     rows = []
@@ -160,7 +160,7 @@ def _collect(name: str, scope: str, pids: list[Pid], node: str | None) -> Operat
 def _collect_all(name: str, change: Change, node: str | None) -> Operation[Gc]:
     before = yield from _memory(node)
     total, ends = yield from run_remote(
-        "split_processes", {"Part": BATCH, "Samples": _SAMPLES}, node=node, timeout=TIMEOUT
+        "split_processes", {"Part": BATCH, "Samples": _SAMPLES}, node=node, timeout=WITHIN
     )
     asked = answered = 0
     # A number is less than any pid, a tuple is greater: the last batch takes those that were started meanwhile too.
@@ -174,7 +174,7 @@ def _collect_all(name: str, change: Change, node: str | None) -> Operation[Gc]:
             "Total": round(BATCH_SECONDS * 1000),
         }
         _, batch_asked, batch_answered = yield from run_remote(
-            "collect_garbage_between", bindings, node=node, timeout=BATCH_SECONDS + PATIENCE + TIMEOUT
+            "collect_garbage_between", bindings, node=node, timeout=BATCH_SECONDS + PATIENCE + WITHIN
         )
         asked += batch_asked
         answered += batch_answered

@@ -28,7 +28,7 @@ MAX_DICTIONARY = 2_000_000
 #: For the lists of links and monitors of one process, in words: some three million entries.
 MAX_RELATIONS_HEAP = 16_000_000
 #: A ranking of a million processes takes two seconds on an idle machine; a node in trouble has less to spare.
-TIMEOUT = 60.0
+WITHIN = 60.0
 _FRAMES = 20
 _PID = re.compile(r"<?0\.(\d{1,10})\.(\d{1,10})>?")
 
@@ -164,7 +164,7 @@ def processes(
     count: int = 10,
     interval: float | None = None,
     node: str | None = None,
-    timeout: float = TIMEOUT,
+    within: float = WITHIN,
 ) -> Operation[Processes]:
     """Rank the processes of a node. It is done there, in bounded memory, and only the first ones are sent.
 
@@ -177,10 +177,10 @@ def processes(
     :param count: how many to report, up to :data:`MAX_COUNT`.
     :param interval: in seconds: rank by the increase within that time, of the processes that exist all the while.
     :param node: which; None is the operation's own node.
-    :param timeout: of the ranking, without the interval, in seconds.
+    :param within: how long the ranking may take, without the interval, in seconds.
     :raises ValueError: ``by``, ``count`` or ``interval`` is out of range.
     """
-    ranking = yield from rank(by, count=count, interval=interval, node=node, timeout=timeout)
+    ranking = yield from rank(by, count=count, interval=interval, node=node, within=within)
     rows = yield from _describe([pid for _, pid in ranking.entries], _ROW_ITEMS, node)
     name = yield from node_name(node)
     return Processes(
@@ -200,7 +200,7 @@ def processes(
 
 
 def rank(
-    by: str, *, count: int, interval: float | None = None, node: str | None = None, timeout: float = TIMEOUT
+    by: str, *, count: int, interval: float | None = None, node: str | None = None, within: float = WITHIN
 ) -> Operation[Ranking]:
     """The pids of the first processes in some order; the parameters are those of :func:`processes`."""
     if by not in CRITERIA:
@@ -216,7 +216,7 @@ def rank(
         "Interval": milliseconds,
         "Size": CHUNK,
     }
-    answer = yield from run_remote("rank_processes", bindings, node=node, timeout=timeout + milliseconds / 1000)
+    answer = yield from run_remote("rank_processes", bindings, node=node, timeout=within + milliseconds / 1000)
     word_size, total, entries = answer
     unit = word_size if by == "binary" else 1
     return Ranking(word_size, total, tuple((value * unit, pid) for value, pid in entries))

@@ -21,7 +21,7 @@ def check(subject: Subject) -> Operation[list[Finding]]:
     """Findings on the processes with the longest mailboxes. No mailbox is read."""
     rankings = yield from side_by_side(
         {
-            node: processes("message_queue_len", count=REPORTED, node=node, timeout=TIMEOUT)
+            node: processes("message_queue_len", count=REPORTED, node=node, within=TIMEOUT)
             for node in subject.found.roles
         }
     )
