@@ -112,6 +112,13 @@ class TestContent:
             ("[clusters.prod]\nnode = 'a'\ntimeout = 0", r"clusters\.prod\.timeout must be a number of seconds"),
             ("[clusters.prod]\nnode = 'a'\ntimeout = nan", r"clusters\.prod\.timeout must be a number of seconds"),
             ("[clusters.prod]\nnode = 'a'\ntimeout = '9'", r"clusters\.prod\.timeout must be a number of seconds"),
+            ("[clusters.prod]\nnode = 'a'\nexpected = 'b'", r"clusters\.prod\.expected must be a list"),
+            ("[clusters.prod]\nnode = 'a'\nexpected = ['b']", r"clusters\.prod\.expected .* which 'b' is not"),
+            ("escalation = 1", "escalation must be a table"),
+            ("[escalation]\nwho = 1", r"escalation\.who is unknown"),
+            ("[escalation]\ncontacts = { a = 1 }", r"escalation\.contacts must be a table of texts"),
+            ("[escalation]\nsteps = 1", r"escalation\.steps must be a list"),
+            ("[escalation]\nsteps = [{ level = 'P9', minutes = 1, who = 'a' }]", r"escalation\.steps must be like"),
             ("default_cluster = 'prod'", r"default_cluster names 'prod', but there is no"),
             ("default_cluster = 1", "default_cluster must be a text"),
         ],
@@ -123,3 +130,18 @@ class TestContent:
             load_config(file)
         assert str(file) in str(caught.value)
         assert "secret" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_who_should_be_there_and_whom_to_call(home: Path) -> None:
+    file = home / "c.toml"
+    file.write_text(
+        "[clusters.prod]\nnode = 'a@h'\nexpected = ['a@h', 'b@h']\n"
+        "[escalation]\ncontacts = { a = 'b' }\nresponse = { P0 = 'now' }\n"
+        "steps = [{ level = 'P0', minutes = 5, who = 'a' }]\n"
+    )
+    config = load_config(file)
+    assert config.clusters["prod"].expected == ("a@h", "b@h")
+    escalation = config.escalation
+    assert (escalation.contacts, escalation.response) == ({"a": "b"}, {"P0": "now"})
+    assert escalation.steps == (("P0", 5, "a"),)
+    assert load_config(None).escalation.steps is None
