@@ -22,6 +22,8 @@ from iris_admin.terms import Term
 from iris_admin.transport.retry import retry_policy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from iris_admin.bundle_file import Bundle
     from iris_admin.operations.clear import Cleared, ClearPlan
     from iris_admin.operations.diff import Diff
@@ -278,17 +280,18 @@ class Node:
 
         return await self._run(ending_plan(self.name))
 
-    async def restart(self, *, keep: bool = True, wait: float = 60.0) -> Ended:
+    async def restart(self, *, keep: bool = True, saved: Path | None = None, wait: float = 60.0) -> Ended:
         """Restart the node, and wait until it is back; see :meth:`iris_admin.client.Node.restart`."""
         from iris_admin.operations.lifecycle import restart
 
-        return await self._run(restart(self.name, keep=keep, wait=wait))
+        return await self._run(restart(self.name, keep=keep, saved=saved, wait=wait))
 
-    async def stop(self, *, keep: bool = True, wait: float = 60.0) -> Ended:
+    async def stop(self, *, keep: bool = True, saved: Path | None = None, wait: float = 60.0) -> Ended:
         """Stop the node, and wait until it is gone; see :meth:`iris_admin.client.Node.stop`."""
         from iris_admin.operations.lifecycle import stop
 
-        return await self._run(stop(self.name, keep=keep, wait=wait, epmd_port=self._node.epmd_port))
+        epmd_port = self._node.epmd_port
+        return await self._run(stop(self.name, keep=keep, saved=saved, wait=wait, epmd_port=epmd_port))
 
     async def start_by(self, command: Sequence[str], *, first: Sequence[str] = (), wait: float = 60.0) -> Ended:
         """Start the node by a command; see :meth:`iris_admin.client.Node.start_by`."""

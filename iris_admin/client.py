@@ -21,6 +21,7 @@ from iris_admin.transport.retry import with_retries
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from pathlib import Path
 
     from iris_admin.operations.ets import EtsTables, TableOrder
     from iris_admin.operations.gc import Gc
@@ -401,23 +402,23 @@ class Node:
 
         return self._run(ending_plan(self.name))
 
-    def restart(self, *, keep: bool = True, wait: float = 60.0) -> Ended:
+    def restart(self, *, keep: bool = True, saved: Path | None = None, wait: float = 60.0) -> Ended:
         """Restart the node by ``init:restart/0``, and wait until it is back, without asking anybody.
 
         See :func:`iris_admin.operations.lifecycle.restart`, and :meth:`ending_plan` for what that means.
         """
         from iris_admin.operations.lifecycle import restart
 
-        return self._run(restart(self.name, keep=keep, wait=wait))
+        return self._run(restart(self.name, keep=keep, saved=saved, wait=wait))
 
-    def stop(self, *, keep: bool = True, wait: float = 60.0) -> Ended:
+    def stop(self, *, keep: bool = True, saved: Path | None = None, wait: float = 60.0) -> Ended:
         """Stop the node by ``init:stop/0``, and wait until it is gone, without asking anybody.
 
         See :func:`iris_admin.operations.lifecycle.stop`, and :meth:`ending_plan` for what that means.
         """
         from iris_admin.operations.lifecycle import stop
 
-        return self._run(stop(self.name, keep=keep, wait=wait, epmd_port=self.epmd_port))
+        return self._run(stop(self.name, keep=keep, saved=saved, wait=wait, epmd_port=self.epmd_port))
 
     def start_by(self, command: Sequence[str], *, first: Sequence[str] = (), wait: float = 60.0) -> Ended:
         """Start the node, which is down, by a command; see :func:`iris_admin.operations.lifecycle.start`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -26,7 +27,7 @@ wait_option = click.option(
 no_bundle_option = click.option(
     "--no-bundle",
     is_flag=True,
-    help="Do not save the node's state and logs before. A restart may empty the log files.",
+    help="Do not make a bundle before. A restart may empty the log files.",
 )
 
 
@@ -39,15 +40,40 @@ def is_up(node: Node) -> ConnectError | None:
     return None
 
 
-def end(session: Session, node: Node, action: str, do: Callable[[], Ended], *, yes: bool) -> None:
+def end(
+    session: Session, node: Node, action: str, do: Callable[[Path | None], Ended], *, yes: bool, bundle: bool
+) -> None:
     """Ask, and restart or stop a node that answers.
 
     :param action: ``restart`` or ``stop``.
-    :param do: does it.
+    :param do: does it, given the file with the bundle.
+    :param bundle: whether to make one before.
     """
     plan = node.ending_plan()
     confirm(session, [_description(plan), *plan.warnings], f"{action.capitalize()} it?", yes=yes, node=node.name)
-    show(session, do())
+    show(session, do(_make_bundle(session, node, action) if bundle else None))
+
+
+def _make_bundle(session: Session, node: Node, action: str) -> Path:
+    """What can be known of the whole cluster, in a file next to the backups."""
+    import contextlib
+    from datetime import UTC, datetime
+
+    from iris_admin.backup import backup_directory
+    from iris_admin.cluster import Cluster
+
+    directory = backup_directory()
+    with contextlib.suppress(OSError):  # what comes next says it better
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / f"before-{action}-{node.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.zip"
+    session.tell(f"making a bundle before: {path}")
+    cluster = Cluster(node, on_progress=node.on_progress)
+    try:
+        return cluster.bundle(path, expected=session.expected()).path
+    finally:
+        for name in cluster.nodes:
+            if name != node.name and name not in cluster.unreachable:
+                cluster.node(name).close()
 
 
 def run_instead(

@@ -142,30 +142,39 @@ def ending_plan(node: str) -> Operation[EndingPlan]:
     return replace(plan, warnings=tuple(_warnings(plan)))
 
 
-def stop(node: str, *, keep: bool = True, wait: float = WAIT, epmd_port: int | None = None) -> Operation[Ended]:
+def stop(
+    node: str,
+    *,
+    keep: bool = True,
+    saved: Path | None = None,
+    wait: float = WAIT,
+    epmd_port: int | None = None,
+) -> Operation[Ended]:
     """Shut a node down in an orderly way, and wait until it is gone.
 
     :param node: its full name.
-    :param keep: save its state and the end of its logs before.
+    :param keep: save its state and the end of its logs before, unless they are in ``saved``.
+    :param saved: a file that has them already, such as a bundle.
     :param wait: how long to wait, in seconds.
     :param epmd_port: of its host's EPMD, which tells whether something has started the node again.
     """
     plan = yield from ending_plan(node)
-    return (yield from _recorded(node, "stop", plan, _stop(plan, keep, wait, epmd_port)))
+    return (yield from _recorded(node, "stop", plan, _stop(plan, keep, saved, wait, epmd_port)))
 
 
-def restart(node: str, *, keep: bool = True, wait: float = WAIT) -> Operation[Ended]:
+def restart(node: str, *, keep: bool = True, saved: Path | None = None, wait: float = WAIT) -> Operation[Ended]:
     """Have a node boot again, and wait until it is back, with the applications of Iris that ran on it before.
 
     What the boot itself does not start is started as the operator would, by ``application:ensure_all_started/1``; and
     it is connected to the nodes that it was connected to.
 
     :param node: its full name.
-    :param keep: save its state and the end of its logs before.
+    :param keep: save its state and the end of its logs before, unless they are in ``saved``.
+    :param saved: a file that has them already, such as a bundle.
     :param wait: how long to wait for the end, and again for the return, in seconds.
     """
     plan = yield from ending_plan(node)
-    return (yield from _recorded(node, "restart", plan, _restart(plan, keep, wait)))
+    return (yield from _recorded(node, "restart", plan, _restart(plan, keep, saved, wait)))
 
 
 def start(node: str, command: Sequence[str], *, first: Sequence[str] = (), wait: float = WAIT) -> Operation[Ended]:
@@ -206,9 +215,11 @@ def _recorded(node: str, action: str, plan: EndingPlan | None, do: Operation[End
     return ended
 
 
-def _stop(before: EndingPlan, keep: bool, wait: float, epmd_port: int | None) -> Operation[Ended]:
+def _stop(before: EndingPlan, keep: bool, saved: Path | None, wait: float, epmd_port: int | None) -> Operation[Ended]:
     node = before.node
-    saved = yield from _prepare(before, "stop", keep)
+    yield from _prepare(before)
+    if saved is None and keep:
+        saved = yield from _save(node, "stop")
     yield Progress(f"{node}: asked to stop")
     gone = yield from _end(node, "stop", wait)
     ended = Ended(node, "stop", False, "", gone, role_before=before.role, saved=saved)
@@ -224,9 +235,11 @@ def _stop(before: EndingPlan, keep: bool, wait: float, epmd_port: int | None) ->
     return replace(ended, done=True, explanation=f"it ended after {gone:.1f} s")
 
 
-def _restart(before: EndingPlan, keep: bool, wait: float) -> Operation[Ended]:
+def _restart(before: EndingPlan, keep: bool, saved: Path | None, wait: float) -> Operation[Ended]:
     node = before.node
-    saved = yield from _prepare(before, "restart", keep)
+    yield from _prepare(before)
+    if saved is None and keep:
+        saved = yield from _save(node, "restart")
     yield Progress(f"{node}: asked to restart")
     gone = yield from _end(node, "restart", wait)
     ended = Ended(node, "restart", False, "", gone, role_before=before.role, saved=saved)
@@ -286,15 +299,14 @@ def _stop_by_command(node: str, command: Sequence[str], wait: float) -> Operatio
     return Ended(node, "stop", ran.problem is None, why, command=" ".join(command), output=ran.output)
 
 
-def _prepare(before: EndingPlan, action: str, keep: bool) -> Operation[Path | None]:
-    """Have a core write what waits in its log, and save what the end of a node destroys."""
+def _prepare(before: EndingPlan) -> Operation[None]:
+    """Have a core write to the tables what waits in its log."""
     if before.role is None or "core" in before.role:
         try:
             yield from flush([before.node])
         except IrisAdminError as error:
             # Its orderly end does so, too.
             yield Progress(f"{before.node} does not write its write-ahead log to the tables: {error}")
-    return (yield from _save(before.node, action)) if keep else None
 
 
 def _reconnect(before: EndingPlan) -> Operation[tuple[str, ...]]:

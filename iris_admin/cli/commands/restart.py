@@ -20,8 +20,8 @@ from iris_admin.errors import HandshakeTimeout
 def command(session: Session, target: str, yes: bool, no_bundle: bool, wait: float) -> None:
     """Restart NODE, and wait until it is back with what ran on it before.
 
-    It asks first, and names what is disturbed. The node's state and the end of its logs are saved, for a restart may
-    destroy them; a core writes its write-ahead log to the tables. Then the node boots again, within its operating
+    It asks first, and names what is disturbed. A bundle is made, for a restart may destroy logs; see iris-admin bundle.
+    A core writes its write-ahead log to the tables. Then the node boots again, within its operating
     system process, by init:restart/0. An application of Iris that its boot does not start is started separately.
 
     A node that is down, or hangs, is started by the site's own command, where the configuration file has one.
@@ -31,7 +31,14 @@ def command(session: Session, target: str, yes: bool, no_bundle: bool, wait: flo
     with session.node_at(target) as node:
         error = is_up(node)
         if error is None:
-            end(session, node, "restart", lambda: node.restart(keep=not no_bundle, wait=wait), yes=yes)
+            end(
+                session,
+                node,
+                "restart",
+                lambda saved: node.restart(keep=False, saved=saved, wait=wait),
+                yes=yes,
+                bundle=not no_bundle,
+            )
             return
         first: tuple[str, ...] = ()
         stop = session.commands().get("stop")

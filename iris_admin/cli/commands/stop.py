@@ -19,7 +19,7 @@ from iris_admin.cli.session import Session
 def command(session: Session, target: str, yes: bool, no_bundle: bool, wait: float) -> None:
     """Stop NODE in an orderly way, and wait until it is gone.
 
-    It asks first, and names what is disturbed. The node's state and the end of its logs are saved; a core writes its
+    It asks first, and names what is disturbed. A bundle is made, see iris-admin bundle; a core writes its
     write-ahead log to the tables. Then init:stop/0 ends it. What starts it again is up to the site.
 
     A node that hangs is ended by the site's own command, where the configuration file has one.
@@ -29,6 +29,13 @@ def command(session: Session, target: str, yes: bool, no_bundle: bool, wait: flo
     with session.node_at(target) as node:
         error = is_up(node)
         if error is None:
-            end(session, node, "stop", lambda: node.stop(keep=not no_bundle, wait=wait), yes=yes)
+            end(
+                session,
+                node,
+                "stop",
+                lambda saved: node.stop(keep=False, saved=saved, wait=wait),
+                yes=yes,
+                bundle=not no_bundle,
+            )
         else:
             run_instead(session, node, error, "stop", lambda words: node.stop_by(words, wait=wait), yes=yes)
