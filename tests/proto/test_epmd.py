@@ -110,3 +110,30 @@ class TestDump:
     def test_what_is_none(self, data: bytes) -> None:
         with pytest.raises(ProtocolError):
             epmd.read_dump_response(data)
+
+
+class TestDumpResponse:
+    ACTIVE = b"active name     <test2> at port 40787, fd = 6\n\x00active name     <test1> at port 35231, fd = 5\n\x00"
+    GONE = b"active name     <test1> at port 35231, fd = 5\n\x00old/unused name <test2>, port = 40787, fd = 6 \n\x00"
+    PORT = b"\x00\x00\xe1)"
+
+    def test_request(self) -> None:
+        assert epmd.dump_request() == b"\0\1d"
+
+    def test_registered_ones(self) -> None:
+        assert epmd.read_dump_response(self.PORT + self.ACTIVE) == ({"test2": 40787, "test1": 35231}, {})
+
+    def test_one_that_was_registered(self) -> None:
+        assert epmd.read_dump_response(self.PORT + self.GONE) == ({"test1": 35231}, {"test2": 40787})
+
+    def test_one_that_is_registered_again(self) -> None:
+        both = self.GONE + b"active name     <test2> at port 1, fd = 7\n\x00"
+        assert epmd.read_dump_response(self.PORT + both) == ({"test1": 35231, "test2": 1}, {})
+
+    def test_none(self) -> None:
+        assert epmd.read_dump_response(self.PORT) == ({}, {})
+
+    @pytest.mark.parametrize("reply", [b"", b"\0\0\x11", PORT + b"name db1 at port 1\n", PORT + b"HTTP/1.1 400\r\n"])
+    def test_somebody_else_answers(self, reply: bytes) -> None:
+        with pytest.raises(ProtocolError):
+            epmd.read_dump_response(reply)
