@@ -422,10 +422,12 @@ def _save(node: str, action: str) -> Operation[Path]:
 
 def _warnings(plan: EndingPlan) -> list[str]:
     warnings = []
-    if plan.users:
+    if plan.users == 1:
+        warnings.append("1 user is connected to it, and loses the connection")
+    elif plan.users:
         warnings.append(f"{plan.users} users are connected to it, and lose their connections")
     if plan.unflushed_rows:
-        warnings.append(f"{plan.unflushed_rows} rows wait in its write-ahead log; they are written before")
+        warnings.append(f"rows wait in its write-ahead log, {plan.unflushed_rows} of them: they are written before")
     if plan.other_copies == ():
         warnings.append("no other core has a copy of the stored messages: none can be stored or fetched meanwhile")
     warnings.append("its start script may empty its log files when it starts again")

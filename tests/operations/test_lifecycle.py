@@ -114,7 +114,7 @@ class TestPlan:
         plan = Machine(CORE, users=UNDEFINED, waiting=12, copies=[])(ending_plan(NODE))
         assert (plan.role, plan.users, plan.unflushed_rows, plan.other_copies) == ("core", None, 12, ())
         assert plan.warnings[:2] == (
-            "12 rows wait in its write-ahead log; they are written before",
+            "rows wait in its write-ahead log, 12 of them: they are written before",
             "no other core has a copy of the stored messages: none can be stored or fetched meanwhile",
         )
 
