@@ -1,0 +1,176 @@
+/* The module iris_admin.proto._etf: see _etf.h. */
+#include "_etf.h"
+
+/* Where it is imported from. */
+static const struct {
+    const char *module, *name;
+} IMPORTED[IMPORTS] = {
+    [ATOM] = {"iris_admin.terms", "Atom"},
+    [PID] = {"iris_admin.terms", "Pid"},
+    [PORT] = {"iris_admin.terms", "Port"},
+    [REFERENCE] = {"iris_admin.terms", "Reference"},
+    [EXPORT] = {"iris_admin.terms", "Export"},
+    [IMPROPER_LIST] = {"iris_admin.terms", "ImproperList"},
+    [BIT_STRING] = {"iris_admin.terms", "BitString"},
+    [MAKE_MAP] = {"iris_admin.terms", "make_map"},
+    [DECODE] = {"iris_admin.proto._etf_decode", "decode"},
+    [DECODE_TERM] = {"iris_admin.proto._etf_decode", "decode_term"},
+    [SMALL_INTEGER] = {"iris_admin.proto._etf_decode", "_small_integer"},
+    [LEAVES] = {"iris_admin.proto._etf_decode", "_LEAVES"},
+    [OPENERS] = {"iris_admin.proto._etf_decode", "_OPENERS"},
+    [ENCODE] = {"iris_admin.proto._etf_encode", "encode"},
+    [ENCODE_TERM] = {"iris_admin.proto._etf_encode", "encode_term"},
+    [ENCODE_LEAF] = {"iris_admin.proto._etf_encode", "_leaf"},
+};
+
+static const char *const FIELD_NAMES[FIELDS] = {"node", "id", "serial", "creation", "ids"};
+
+PyDoc_STRVAR(decode_doc, "decode($module, data, /, *, max_size)\n--\n\nAs in iris_admin.proto._etf_decode.");
+
+static PyObject *
+decode(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    State *state = PyModule_GetState(module);
+    PyObject *term = NULL;
+    /* Only a compressed term has a use for max_size, and is none that is read here. */
+    if (nargs == 1 && PyBytes_CheckExact(args[0]) && PyBytes_GET_SIZE(args[0]) > 1
+        && (unsigned char)PyBytes_AS_STRING(args[0])[0] == VERSION) {
+        Py_ssize_t at = 1;
+        term = etf_read(state, args[0], &at);
+        if (term != NULL && at != PyBytes_GET_SIZE(args[0]))
+            Py_CLEAR(term);
+    }
+    if (term != NULL || PyErr_Occurred())
+        return term;
+    return PyObject_Vectorcall(state->imported[DECODE], args, (size_t)nargs, kwnames);
+}
+
+PyDoc_STRVAR(decode_term_doc, "decode_term($module, data, offset, /)\n--\n\nAs in iris_admin.proto._etf_decode.");
+
+static PyObject *
+decode_term(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    State *state = PyModule_GetState(module);
+    PyObject *term = NULL;
+    Py_ssize_t at = -1;
+    if (nargs == 2 && kwnames == NULL && PyBytes_CheckExact(args[0]) && PyLong_CheckExact(args[1])) {
+        at = PyLong_AsSsize_t(args[1]);
+        PyErr_Clear(); /* it does not even fit into the type */
+        if (at >= 0 && at < PyBytes_GET_SIZE(args[0]))
+            term = etf_read(state, args[0], &at);
+    }
+    if (term != NULL)
+        return Py_BuildValue("Nn", term, at);
+    if (PyErr_Occurred())
+        return NULL;
+    return PyObject_Vectorcall(state->imported[DECODE_TERM], args, (size_t)nargs, kwnames);
+}
+
+/* Encode the only argument, or let the pure codec do it. */
+static PyObject *
+encode_either(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, int with_version)
+{
+    State *state = PyModule_GetState(module);
+    PyObject *encoded = nargs == 1 && kwnames == NULL ? etf_write(state, args[0], with_version) : NULL;
+    if (encoded != NULL || PyErr_Occurred())
+        return encoded;
+    PyObject *pure = state->imported[with_version ? ENCODE : ENCODE_TERM];
+    return PyObject_Vectorcall(pure, args, (size_t)nargs, kwnames);
+}
+
+PyDoc_STRVAR(encode_doc, "encode($module, term, /)\n--\n\nAs in iris_admin.proto._etf_encode.");
+
+static PyObject *
+encode(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return encode_either(module, args, nargs, kwnames, 1);
+}
+
+PyDoc_STRVAR(encode_term_doc, "encode_term($module, term, /)\n--\n\nAs in iris_admin.proto._etf_encode.");
+
+static PyObject *
+encode_term(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return encode_either(module, args, nargs, kwnames, 0);
+}
+
+static int
+traverse(PyObject *module, visitproc visit, void *arg)
+{
+    State *state = PyModule_GetState(module);
+    for (int index = 0; index < IMPORTS; index++)
+        Py_VISIT(state->imported[index]);
+    return 0;
+}
+
+static int
+clear(PyObject *module)
+{
+    State *state = PyModule_GetState(module);
+    for (int index = 0; index < IMPORTS; index++)
+        Py_CLEAR(state->imported[index]);
+    for (int index = 0; index < FIELDS; index++)
+        Py_CLEAR(state->fields[index]);
+    for (int index = 0; index < ATOM_SLOTS; index++)
+        Py_CLEAR(state->atoms[index]);
+    return 0;
+}
+
+static void
+free_state(void *module)
+{
+    (void)clear(module);
+}
+
+static int
+execute(PyObject *module)
+{
+    State *state = PyModule_GetState(module);
+    for (int index = 0; index < FIELDS; index++) {
+        state->fields[index] = PyUnicode_InternFromString(FIELD_NAMES[index]);
+        if (state->fields[index] == NULL)
+            return -1;
+    }
+    for (int index = 0; index < IMPORTS; index++) {
+        PyObject *home = PyImport_ImportModule(IMPORTED[index].module);
+        if (home == NULL)
+            return -1;
+        state->imported[index] = PyObject_GetAttrString(home, IMPORTED[index].name);
+        Py_DECREF(home);
+        if (state->imported[index] == NULL) {
+            PyErr_Format(
+                PyExc_ImportError, "%s has no %s: the compiled codec was built from other sources",
+                IMPORTED[index].module, IMPORTED[index].name);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static PyMethodDef methods[] = {
+    {"decode", (PyCFunction)(void (*)(void))decode, METH_FASTCALL | METH_KEYWORDS, decode_doc},
+    {"decode_term", (PyCFunction)(void (*)(void))decode_term, METH_FASTCALL | METH_KEYWORDS, decode_term_doc},
+    {"encode", (PyCFunction)(void (*)(void))encode, METH_FASTCALL | METH_KEYWORDS, encode_doc},
+    {"encode_term", (PyCFunction)(void (*)(void))encode_term, METH_FASTCALL | METH_KEYWORDS, encode_term_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, execute}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "iris_admin.proto._etf",
+    .m_doc = "The fast twin of the external term format codec.",
+    .m_size = sizeof(State),
+    .m_methods = methods,
+    .m_slots = slots,
+    .m_traverse = traverse,
+    .m_clear = clear,
+    .m_free = free_state,
+};
+
+PyMODINIT_FUNC
+PyInit__etf(void)
+{
+    return PyModuleDef_Init(&definition);
+}
