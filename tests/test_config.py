@@ -85,6 +85,12 @@ class TestContent:
         config = load_config(write(home / "c.toml", WHOLE))
         assert config.cluster("test").connect_options() == {"cookie_file": home / "test.cookie"}
 
+    def test_commands_of_the_site(self, home: Path) -> None:
+        text = WHOLE + '[clusters.test.commands]\nstart = "systemctl start iris@{name}"\n'
+        config = load_config(write(home / "c.toml", text))
+        assert config.cluster("test").commands == {"start": "systemctl start iris@{name}"}
+        assert config.cluster("prod").commands == {}
+
     def test_unknown_cluster(self, home: Path) -> None:
         config = load_config(write(home / "c.toml", WHOLE))
         with pytest.raises(ConfigError, match=r"c\.toml has no cluster 'prd'") as caught:
@@ -119,6 +125,9 @@ class TestContent:
             ("[escalation]\ncontacts = { a = 1 }", r"escalation\.contacts must be a table of texts"),
             ("[escalation]\nsteps = 1", r"escalation\.steps must be a list"),
             ("[escalation]\nsteps = [{ level = 'P9', minutes = 1, who = 'a' }]", r"escalation\.steps must be like"),
+            ("[clusters.prod]\nnode = 'a'\ncommands = 'x'", r"clusters\.prod\.commands must be a table"),
+            ("[clusters.prod]\nnode = 'a'\ncommands.kill = 'x'", r"clusters\.prod\.commands\.kill is unknown"),
+            ("[clusters.prod]\nnode = 'a'\ncommands.stop = 1", r"clusters\.prod\.commands\.stop must be a text"),
             ("default_cluster = 'prod'", r"default_cluster names 'prod', but there is no"),
             ("default_cluster = 1", "default_cluster must be a text"),
         ],

@@ -369,7 +369,13 @@ class TestEnding:
         edge = demo.edges[0]
         demo.kill_node(edge)
         ready = tmp_path / "go"
-        starter = threading.Thread(target=lambda: (_wait_for(ready), demo.restart_node(edge)))
+
+        def start_once_told() -> None:
+            while not ready.exists():
+                threading.Event().wait(0.02)
+            demo.restart_node(edge)
+
+        starter = threading.Thread(target=start_once_told)
         starter.start()
         options: dict[str, Any] = {"cookie_file": demo.cookie_file, "epmd_port": demo.epmd_port}
         with node_at(edge.name, **options) as node:
@@ -397,8 +403,3 @@ class TestEnding:
         with contextlib.suppress(ProcessLookupError):
             edge._end(gracefully=False)
         assert not edge.running
-
-
-def _wait_for(file: Path) -> None:
-    while not file.exists():
-        threading.Event().wait(0.02)
