@@ -29,6 +29,7 @@ LAYERS = (
         "export",
         "restore",
         "runner",
+        "site_command",
         "calls",
         "futures",
         "client",
