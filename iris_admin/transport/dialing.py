@@ -250,16 +250,20 @@ def resolve(host: str, port: int, deadline: float) -> list[tuple[socket.AddressF
     """
     results: list[tuple[socket.AddressFamily, SocketAddress]] = []
     errors: list[str] = []
+    # As bytes, where that is possible: for a str Python loads a codec that takes a millisecond.
+    name = host.encode() if host.isascii() else host
 
-    def look_up() -> None:
+    def look_up(flags: int = 0) -> None:
         try:
-            # As bytes, where that is possible: for a str Python loads a codec that takes a millisecond.
-            name = host.encode() if host.isascii() else host
-            found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+            found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags)
             results.extend((family, address) for family, _, _, _, address in found)
         except (OSError, UnicodeError) as error:
             errors.append(getattr(error, "strerror", None) or str(error))
 
+    look_up(socket.AI_NUMERICHOST)
+    if results:
+        return results
+    errors.clear()
     # The C library's resolver takes no time-out, so it is left behind in a thread when it is too slow.
     thread = threading.Thread(target=look_up, name="iris_admin resolver", daemon=True)
     thread.start()

@@ -14,6 +14,8 @@ ATTEMPTS = 4
 #: Pauses between attempts, in seconds: doubling from the first, never more than the last, with some jitter.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 1.0
+#: An attempt that had less time than this left, in seconds, would fail for want of it, and hide what is wrong.
+LEAST_TIME = 0.1
 
 
 def with_retries(attempt: Callable[[], T], deadline: float) -> T:
@@ -21,12 +23,12 @@ def with_retries(attempt: Callable[[], T], deadline: float) -> T:
 
     Only errors that say of themselves that they are ``transient`` are answered by another attempt.
 
-    :param deadline: no attempt begins after it, on the clock of :func:`time.monotonic`.
+    :param deadline: no attempt begins shortly before it or later, on the clock of :func:`time.monotonic`.
     """
     try:
         return attempt()
     except IrisAdminError as error:
-        if not error.transient or time.monotonic() + FIRST_PAUSE >= deadline:
+        if not error.transient or time.monotonic() + FIRST_PAUSE + LEAST_TIME >= deadline:
             raise
     # Imported when something has failed: it takes longer than a whole command that works.
     from tenacity import Retrying
@@ -42,7 +44,7 @@ def retry_policy(deadline: float) -> dict[str, Any]:
     enough = stop_after_attempt(ATTEMPTS - 1)
     return {
         "retry": retry_if_exception(lambda error: isinstance(error, IrisAdminError) and error.transient),
-        "stop": lambda state: enough(state) or time.monotonic() + state.upcoming_sleep >= deadline,
+        "stop": lambda state: enough(state) or time.monotonic() + state.upcoming_sleep + LEAST_TIME >= deadline,
         "wait": wait_exponential(multiplier=2 * FIRST_PAUSE, max=LONGEST_PAUSE) + wait_random(0, FIRST_PAUSE),
         "reraise": True,
     }
