@@ -108,9 +108,11 @@ class TestMemory:
 
 class TestStats:
     def test_table(self, on_demo: Run) -> None:
-        shown = dict(line.split("  ", 1) for line in on_demo("stats").stdout.splitlines())
+        figures, _, links = on_demo("stats").stdout.partition("\n\n")
+        shown = dict(line.split("  ", 1) for line in figures.splitlines())
         assert shown["role"].strip() == "core"
         assert shown["processes"].strip().endswith("of 262144")
+        assert links.split()[:4] == ["NODE", "HIDDEN", "BUSY", "QUEUE"]
 
     def test_json(self, on_demo: Run, demo_cluster: DemoCluster) -> None:
         found = document(on_demo("stats", "-o", "json", "-n", demo_cluster.edges[0].name))
