@@ -150,6 +150,18 @@ class Node:
         await self.call("erlang", "node", idempotent=True)
         return time.perf_counter() - start
 
+    async def bundle(self, path: str | os.PathLike[str], *, payload: bool = False) -> Bundle:
+        """Collect what is known of the node into a new file; see :meth:`iris_admin.client.Node.bundle`."""
+        from iris_admin.bundle_file import require_new, write_bundle
+        from iris_admin.operations.bundle import bundle
+
+        require_new(path)
+        node = self._node
+        contents = await self._run(
+            bundle((node.name,), payload=payload, secrets=node.secrets, epmd_port=node.epmd_port)
+        )
+        return await asyncio.to_thread(write_bundle, path, contents)
+
     async def ports(self) -> Table[ListeningPort]:
         """What the node listens on; see :meth:`iris_admin.client.Node.ports`."""
         from iris_admin.operations.ports import ports

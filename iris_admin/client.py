@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    from iris_admin.bundle_file import Bundle
     from iris_admin.operations.ets import EtsTables, TableOrder
     from iris_admin.operations.gc import Gc
     from iris_admin.operations.lifecycle import Ended, EndingPlan
@@ -366,6 +367,15 @@ class Node:
         from iris_admin.operations.mnesia_locks import mnesia_transactions
 
         return self._run(mnesia_transactions(count=count))
+
+    def bundle(self, path: str | os.PathLike[str], *, payload: bool = False) -> Bundle:
+        """Collect what is known of the node into a new zip file; see :meth:`iris_admin.cluster.Cluster.bundle`."""
+        from iris_admin.bundle_file import require_new, write_bundle
+        from iris_admin.operations.bundle import bundle
+
+        require_new(path)
+        contents = self._run(bundle((self.name,), payload=payload, secrets=self.secrets, epmd_port=self.epmd_port))
+        return write_bundle(path, contents)
 
     def ports(self) -> Table[ListeningPort]:
         """What the node listens on, and what of it is reached from here; see

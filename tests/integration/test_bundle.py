@@ -100,6 +100,12 @@ class TestBundle:
         assert "&lt;script&gt;" in page
         assert "http" not in page.replace('http-equiv="', "")
 
+    def test_one_node(self, joined: Cluster, demo_cluster: DemoCluster, tmp_path: Path) -> None:
+        edge = demo_cluster.edges[0].name
+        made = joined.node(edge).bundle(tmp_path / "edge.zip")
+        # Only a core can say what is stored.
+        assert (made.nodes[0], made.failed) == (edge, ("cluster/offline_summary.json",))
+
     def test_a_file_that_is_there_is_left_alone(self, joined: Cluster, tmp_path: Path) -> None:
         path = tmp_path / "night.zip"
         path.write_text("mine")
