@@ -38,7 +38,7 @@ def check(subject: Subject) -> Operation[list[Finding]]:
                 f"partition: {one} and {other} are connected again, but Mnesia has not joined them: each goes on with "
                 "tables of its own until Mnesia is restarted on the one whose changes may be lost"
             )
-            command = f"iris-admin -n {one} mnesia info"
+            command = f"iris-admin -n {one} mnesia status"
         findings.append(Finding(NAME, FAIL, P0, one, summary, evidence, command))
     for edge in subject.edges:
         wanted = sorted((accounts[edge].cores & set(subject.cores)) - {edge}) or subject.cores
