@@ -96,6 +96,14 @@ class Fold:
         self.first = self.first or event.time
         self.last = event.time or self.last
 
+    def precede(self, other: Fold) -> None:
+        """Take up a later row of noise."""
+        self.count += other.count
+        for why, parts in other._kinds.items():
+            self._kinds.setdefault(why, {}).update(parts)
+        self.first = self.first or other.first
+        self.last = other.last or self.last
+
     @property
     def text(self) -> str:
         """What was folded, in a line."""

@@ -6,7 +6,7 @@ They are read by the node itself, in pieces, from the end, so that their size do
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -191,7 +191,8 @@ def follow_logs(
         before = cursor.position, cursor.inode
         data = yield from _news(cursor, answer, node)
         quiet = quiet and before == (cursor.position, cursor.inode)
-        entries += _entries(cursor.file, _complete(cursor, data), wanted, everything)
+        chosen = _chosen(_complete(cursor, data), wanted, everything)
+        entries += [_entry(cursor.file, item) for item in chosen]
     if quiet:
         yield from _follow_wrapped(cursors, node)
     return entries
@@ -298,7 +299,8 @@ def _tail(
         return file, []
     probes = [first, *(yield from _read(node, [(paths[0], max(0, _size(first) - PROBE), PROBE, _inode(first))]))]
     headers = any(has_headers(probe[3]) for probe in probes if len(probe) == 4)
-    blocks: list[list[Event]] = []
+    # What was found, the latest block first; noise is folded at once, for there may be millions of it.
+    blocks: list[list[Event | Fold]] = []
     found, left, unread = 0, depth, 0
     carried = b""
     for number, path in enumerate(paths):
@@ -318,8 +320,8 @@ def _tail(
                 carried = data
                 continue
             carried, data = data[:cut], data[cut:]
-            block = [event for event in events(_decoded(data)) if _is_wanted(event, wanted)]
-            found += sum(1 for event in block if everything or event.noise is None)
+            block = _chosen(_decoded(data), wanted, everything)
+            found += sum(isinstance(item, Event) for item in block)
             blocks.append(block)
         if number == 0:
             unread = end
@@ -327,29 +329,36 @@ def _tail(
             break
     # What is left is the end of an event whose beginning is too far back, or no event at all.
     if carried and found < count:
-        blocks.append([event for event in events(_decoded(carried)) if _is_wanted(event, wanted)])
-    tail = _last([event for block in reversed(blocks) for event in block], count, everything)
+        blocks.append(_chosen(_decoded(carried), wanted, everything))
     file = LogFile(name, file.path, source, file.bytes, file.modified, file.older, unread, None)
-    return file, [_entry(file, event) for event in (tail if everything else fold(tail))]
+    return file, [_entry(file, item) for item in _last(_joined(reversed(blocks)), count)]
 
 
-def _last(found: list[Event], count: int, everything: bool) -> list[Event]:
-    """The last ``count`` events that are no noise, and the noise among and behind them."""
+def _chosen(text: str, wanted: re.Pattern[str] | None, everything: bool) -> list[Event | Fold]:
+    chosen = (event for event in events(text) if wanted is None or wanted.search(event.text) is not None)
+    return list(chosen if everything else fold(chosen))
+
+
+def _joined(blocks: Iterable[list[Event | Fold]]) -> list[Event | Fold]:
+    """All that was found, oldest first, with the noise at the borders in one."""
+    joined: list[Event | Fold] = []
+    for block in blocks:
+        for item in block:
+            if isinstance(item, Fold) and joined and isinstance(joined[-1], Fold):
+                joined[-1].precede(item)
+            else:
+                joined.append(item)
+    return joined
+
+
+def _last(found: list[Event | Fold], count: int) -> list[Event | Fold]:
+    """The last ``count`` events, and the noise among and behind them."""
     for index in range(len(found) - 1, -1, -1):
-        if everything or found[index].noise is None:
+        if isinstance(found[index], Event):
             count -= 1
             if count == 0:
                 return found[index:]
     return found
-
-
-def _entries(file: LogFile, text: str, wanted: re.Pattern[str] | None, everything: bool) -> list[LogEntry]:
-    chosen = [event for event in events(text) if _is_wanted(event, wanted)]
-    return [_entry(file, event) for event in (chosen if everything else fold(chosen))]
-
-
-def _is_wanted(event: Event, wanted: re.Pattern[str] | None) -> bool:
-    return wanted is None or wanted.search(event.text) is not None
 
 
 def _entry(file: LogFile, found: Event | Fold) -> LogEntry:
