@@ -239,7 +239,8 @@ def _evaluate_form(
     idempotent: bool,
     capture: bool = False,
 ) -> Operation[Term]:
-    environment = sorted((names[variable], value) for variable, value in bindings.items())
+    # A map: with the list that erl_eval takes as well, it would search for each variable from its beginning.
+    environment = {names[variable]: value for variable, value in bindings.items()}
     arguments = (form, environment, Atom("none"), Atom("none"), Atom("value"))
     try:
         call = Call("erl_eval", "expr", arguments, node=node, timeout=timeout, idempotent=idempotent)

@@ -78,10 +78,10 @@ def read_rows(
 
         def take(answer: Term, core: str = store.core, there: int = there) -> Operation[bool]:
             nonlocal rows
-            count, framed = answer
-            if count:
-                yield Local(lambda: write(framed, count, core))
-                rows += count
+            lengths, terms = answer
+            if lengths:
+                yield Local(lambda: write(_framed(lengths, terms), len(lengths), core))
+                rows += len(lengths)
                 yield Progress(f"{core}: {rows} of {there} rows" if user is None else f"{core}: {rows} rows")
             return True
 
@@ -89,3 +89,14 @@ def read_rows(
         walked = yield from walk("offline_store+walk_export", bindings, node=store.core, take=take)
         seconds += walked.seconds
     return Exported(tuple(store.core for store in stores), rows, seconds)
+
+
+def _framed(lengths: Sequence[int], terms: bytes) -> bytes:
+    """Terms, each behind four bytes with its length."""
+    pieces = []
+    start = 0
+    for length in lengths:
+        pieces.append(length.to_bytes(4, "big"))
+        pieces.append(terms[start : start + length])
+        start += length
+    return b"".join(pieces)

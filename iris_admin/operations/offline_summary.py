@@ -27,8 +27,8 @@ from iris_admin.terms import Atom, Term
 HUGE_BACKLOG = 10_000
 #: Rows of one step of a walk.
 CHUNK = 5000
-#: Rows that are looked at for the largest backlogs.
-SAMPLES = 500_000
+#: Keys that are looked into besides those that are shown: the rows of a user may be under several.
+SPARE = 50
 #: What a list holds at most.
 MAX_COUNT = 10_000
 #: A walk stops after so many seconds unless asked otherwise.
@@ -80,7 +80,8 @@ class StoreSummary(Result):
     :param keys: how many keys the rows are under.
     :param oldest: when the oldest row was stored, in ISO 8601, UTC.
     :param oldest_age_seconds: by the operator's clock.
-    :param certain_from: a user with so many rows under one key cannot be missing among the largest backlogs.
+    :param certain_from: a user with so many rows, in no more than 16 buckets, cannot be missing among the largest
+        backlogs.
     :param cut: whether the walk was stopped before the end of the table.
     :param seconds: how long it took.
     """
@@ -178,7 +179,7 @@ def offline_summary(nodes: Sequence[str], *, top: int = 10, within: float = WITH
 def _summarize(store: Store, top: int, within: float) -> Operation[tuple[StoreSummary, list[bytes]]]:
     """The figures of a table, and the users with the largest backlogs."""
     rows, memory = yield from table_size(store.core)
-    latest: Term = (0, 0, 0, Atom("infinity"), 0, 0, 1, [])
+    latest: Term = (0, 0, 0, Atom("infinity"), 0, 0, True, [])
 
     def take(answer: Term) -> Operation[bool]:
         nonlocal latest
@@ -186,9 +187,12 @@ def _summarize(store: Store, top: int, within: float) -> Operation[tuple[StoreSu
         yield Progress(f"{store.core}: {answer[0]} of {rows} rows, {answer[5]} users")
         return True
 
-    bindings = store_bindings() | {"Top": max(top, 1), "Samples": SAMPLES, "Spread": LEAST_BUCKETS}
+    wanted = top + SPARE
+    bindings = store_bindings() | {"Top": wanted}
     walked = yield from walk("offline_store+walk_summary", bindings, node=store.core, take=take, within=within)
-    read, messages, payload_bytes, oldest, keys, users, stride, best = latest
+    read, messages, payload_bytes, oldest, keys, users, simple, best = latest
+    # A user who is not among these has no key with more rows than the last of them.
+    least = best[0][0] if len(best) >= wanted else 0
     oldest = number(oldest)
     summary = StoreSummary(
         core=store.core,
@@ -202,11 +206,12 @@ def _summarize(store: Store, top: int, within: float) -> Operation[tuple[StoreSu
         keys=keys,
         oldest=iso_time(oldest),
         oldest_age_seconds=(yield from age(oldest)),
-        certain_from=stride,
+        certain_from=(least if simple else least * LEAST_BUCKETS) + 1,
         cut=walked.cut,
         seconds=walked.seconds,
     )
-    return summary, [user for _rows, user in reversed(best) if isinstance(user, bytes)][:top]
+    names = (key[0] if isinstance(key, tuple) else key for _rows, key in reversed(best))
+    return summary, list(dict.fromkeys(name for name in names if isinstance(name, bytes))) if top else []
 
 
 def offline_list(

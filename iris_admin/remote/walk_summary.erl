@@ -1,11 +1,10 @@
-%% Walk through offline_msg and add up. What is interpreted runs once for a chunk or for a sample; what runs for each of
-%% ten million rows is compiled: match specifications, and functions of the standard library.
+%% Walk through offline_msg and add up. What is interpreted runs once for a chunk; what runs for each of ten million
+%% rows is compiled: match specifications, and functions of the standard library.
 %%
-%% Top: how many of the largest backlogs to find. Samples: how many rows to look at for those, so that a key with more
-%% rows than the table has for each sample cannot be missed. Spread: how many buckets a user may have.
+%% Top: how many of the keys with the most rows to find.
 %%
-%% Answers {Rows, Messages, Bytes, Oldest, Keys, Users, Stride, [{Rows, User}]}: what was added up so far; the least
-%% timestamp; every how many rows one is sampled; the largest backlogs, the largest last.
+%% Answers {Rows, Messages, Bytes, Oldest, Keys, Users, Simple, [{Rows, Key}]}: what was added up so far; the least
+%% timestamp; whether no user has several keys; the keys with the most rows, the largest last.
 IsBare = [{{'_', '$1', '_', '_'}, [{is_binary, '$1'}], [true]}],
 IsHigher = [{{'_', {'_', '$1'}, '_', '_'}, [{'>', '$1', 0}], [true]}],
 Rows = [
@@ -13,16 +12,20 @@ Rows = [
     {{'_', '$1', '$3', '$4'}, [], [{{'$1', '$3', {{'$4'}}}}]}
 ],
 Start = fun() ->
-    Size0 = mnesia:table_info(offline_msg, size),
     %% Rows are next to each other where their keys are equal. So the keys are counted as they pass; and so are the
     %% users, where a user has one key only.
-    Simple = case Count(IsBare ++ IsHigher) of
-        0 -> true;
-        _ -> Count(IsBare) =:= Size0
+    {Bare, Simple} = case Count(IsBare ++ IsHigher) of
+        0 -> {false, true};
+        unknown -> {true, false};
+        _ ->
+            case Count(IsBare) of
+                0 -> {false, false};
+                Number -> {true, Number =:= mnesia:table_info(offline_msg, size)}
+            end
     end,
     #{
         at => First(Rows), rows => 0, messages => 0, bytes => 0, oldest => infinity, keys => 0, users => 0, ends => [],
-        simple => Simple, stride => max(1, Size0 div Samples), phase => 1, run => {none, 0}, top => []
+        bare => Bare, simple => Simple, top => gb_sets:new(), least => 0
     }
 end,
 %% A user counts where the first of the user's keys is met.
@@ -33,37 +36,42 @@ IsFirst = fun(Key) ->
     end,
     lists:all(fun(Other) -> Stamps(Other) =:= [] end, Before)
 end,
-UserOf = fun({User, _}) -> User; (User) -> User end,
-Consider = fun
-    (none, _, Top0, _) ->
-        Top0;
-    (Key, Seen, Top0, #{simple := Simple, stride := Stride}) ->
-        %% So many samples of a key leave room for fewer rows than this.
-        AtMostRows = (Seen + 1) * Stride * case Simple of true -> 1; false -> Spread end,
-        User = UserOf(Key),
-        case length(Top0) >= Top andalso AtMostRows =< element(1, hd(Top0)) orelse lists:keymember(User, 2, Top0) of
-            true ->
-                Top0;
-            false ->
-                Keys = case Simple of true -> [Key]; false -> KeysOf(User) end,
-                Total = lists:sum([length(Stamps(K)) || K <- Keys]),
-                Sorted = lists:sort([{Total, User} | Top0]),
-                lists:nthtail(max(0, length(Sorted) - Top), Sorted)
-        end
+IsZero = ets:match_spec_compile([{{'_', 0}, [], [true]}]),
+NotZero = ets:match_spec_compile([{{'_', 0}, [], [false]}, {'$1', [], ['$1']}]),
+Users = fun
+    (Keys, #{simple := true}) ->
+        length(Keys);
+    (Keys, #{bare := true}) ->
+        length(lists:filter(IsFirst, Keys));
+    (Keys, _) ->
+        Others = [Key || Key <- ets:match_spec_run(Keys, NotZero), Key =/= false],
+        length(ets:match_spec_run(Keys, IsZero)) + length(lists:filter(IsFirst, Others))
 end,
-Sample = fun(Keys, #{stride := Stride, phase := Phase, run := Run0, top := Top0} = State) ->
-    Tuple = list_to_tuple(Keys),
-    Size0 = tuple_size(Tuple),
-    Go = fun
-        Go(I, Run, Best) when I > Size0 ->
-            State#{phase := I - Size0, run := Run, top := Best};
-        Go(I, {Key, Seen}, Best) ->
-            case element(I, Tuple) of
-                Key -> Go(I + Stride, {Key, Seen + 1}, Best);
-                Other -> Go(I + Stride, {Other, 1}, Consider(Key, Seen, Best, State))
+Consider = fun(Key, {Best, Least}) ->
+    case length(Stamps(Key)) of
+        Few when Few =< Least ->
+            {Best, Least};
+        Number ->
+            Better = gb_sets:add({Number, Key}, Best),
+            case gb_sets:size(Better) > Top of
+                true ->
+                    {_, Rest} = gb_sets:take_smallest(Better),
+                    {Rest, element(1, gb_sets:smallest(Rest))};
+                false ->
+                    {Better, Least}
             end
-    end,
-    Go(Phase, Run0, Top0)
+    end
+end,
+Same = ets:match_spec_compile([{{'$1', '$1'}, [], ['$1']}]),
+%% A key with more rows than the least of the best is met again so many rows further on, unless the chunk ends before.
+Frequent = fun
+    (Keys, Ends, 0) ->
+        lists:usort(Ends ++ Keys);
+    (Keys, Ends, Least) when Least < length(Keys) ->
+        Ahead = lists:nthtail(Least, Keys),
+        lists:usort(Ends ++ ets:match_spec_run(lists:zip(lists:sublist(Keys, length(Ahead)), Ahead), Same));
+    (_, Ends, _) ->
+        Ends
 end,
 Add = fun(Found, #{rows := R, messages := M, bytes := B, oldest := O, keys := K, users := U, ends := Ends} = State) ->
     {Keys, Times, Sizes} = lists:unzip3(Found),
@@ -80,20 +88,19 @@ Add = fun(Found, #{rows := R, messages := M, bytes := B, oldest := O, keys := K,
         end,
     %% A key may have begun in the chunk before.
     New = maps:without(Ends, maps:from_keys(Keys, [])),
-    Users = case State of
-        #{simple := true} -> map_size(New);
-        _ -> length(lists:filter(IsFirst, maps:keys(New)))
-    end,
-    Sample(Keys, State#{
+    Outer = lists:usort([hd(Keys), lists:last(Keys)]),
+    #{top := Best, least := Least} = State,
+    {Better, Higher} = lists:foldl(Consider, {Best, Least}, Frequent(Keys, Outer, Least)),
+    State#{
         rows := R + length(Keys), messages := M + M1, bytes := B + B1, oldest := min(O, lists:min(Times)),
-        keys := K + map_size(New), users := U + Users, ends := [hd(Keys), lists:last(Keys)]
-    })
+        keys := K + map_size(New), users := U + Users(maps:keys(New), State), ends := Outer,
+        top := Better, least := Higher
+    }
 end,
 Step = fun(#{at := At} = State) ->
     case At of
         '$end_of_table' ->
-            #{run := {Key, Seen}, top := Best} = State,
-            {done, State#{run := {none, 0}, top := Consider(Key, Seen, Best, State)}};
+            {done, State};
         {[], More} ->
             {more, State#{at := Next(More)}};
         {Found, More} ->
@@ -102,6 +109,6 @@ Step = fun(#{at := At} = State) ->
     end
 end,
 Report = fun(#{rows := R, messages := M, bytes := B, oldest := O, keys := K, users := U} = State) ->
-    #{stride := Stride, top := Best} = State,
-    {{R, M, B, O, K, U, Stride, Best}, State}
+    #{simple := Simple, top := Best} = State,
+    {{R, M, B, O, K, U, Simple, gb_sets:to_list(Best)}, State}
 end
