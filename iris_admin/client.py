@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 DEFAULT_TIMEOUT = 10.0
 DEFAULT_CONNECT_TIMEOUT = 5.0
+#: For nodes that are hardly any, in seconds.
+GUEST_TIMEOUT = 1.0
 
 
 def connect(
@@ -175,12 +177,16 @@ class Node:
         """Leave the cluster. Calls that still wait raise :class:`~iris_admin.errors.NodeDown`."""
         self._connector.close()
 
-    def sibling(self, target: NodeName) -> Node:
+    def sibling(self, target: NodeName, *, is_guest: bool = False) -> Node:
         """Join another node of the same cluster, with the same options.
 
+        :param is_guest: whether it is more likely a client like us, so that one short attempt is enough.
         :raises ConnectError: it cannot be joined.
         """
-        node = Node(replace(self._connector.dialing, target=target), timeout=self.timeout)
+        dialing = replace(self._connector.dialing, target=target)
+        if is_guest:
+            dialing = replace(dialing, connect_timeout=min(GUEST_TIMEOUT, dialing.connect_timeout), retries=False)
+        node = Node(dialing, timeout=self.timeout)
         node.reconnect()
         return node
 

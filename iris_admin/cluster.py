@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from iris_admin.client import Node, connect
-from iris_admin.errors import ConfigError, IrisAdminError, NodeNotFound
+from iris_admin.errors import ConfigError, ConnectError, IrisAdminError, NodeNotFound
 from iris_admin.node_name import NodeName
 from iris_admin.operations.parallel import side_by_side
-from iris_admin.operations.steps import Operation
-from iris_admin.runner import cancel_all, run
+from iris_admin.operations.steps import Call, Operation
+from iris_admin.runner import perform_all, run
 from iris_admin.terms import Atom, Term
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class Cluster:
         if name in self._nodes:
             return self._nodes[name]
         if name in self.unreachable:
-            raise self.unreachable[name]
+            raise copy.copy(self.unreachable[name])
         raise ConfigError(f"{name} is no node of this cluster", node=name, hint=f"Its nodes: {', '.join(self.nodes)}")
 
     def refresh(self) -> None:
@@ -186,7 +187,9 @@ class Cluster:
             for name, joined in zip(names, pool.map(self._join, names), strict=True):
                 if isinstance(joined, Node):
                     self._nodes[name] = joined
-                elif isinstance(joined, NodeNotFound):
+                elif isinstance(joined, NodeNotFound) or (
+                    isinstance(joined, ConnectError) and NodeName.parse(name).is_given
+                ):
                     guests.add(name)
                 else:
                     unreachable[name] = joined
@@ -212,22 +215,12 @@ class Cluster:
         :param nodes: on these only.
         :returns: for each node what it returned, or the error in its place; one node's failure is no other's.
         """
-        started: dict[str, Any] = {}
-        outcomes = {}
-        try:
-            for name in self.nodes if nodes is None else nodes:
-                try:
-                    started[name] = self.node(name).submit(module, function, *args, timeout=timeout)
-                except IrisAdminError as error:
-                    started[name] = error
-            for name, future in started.items():
-                try:
-                    outcomes[name] = future if isinstance(future, IrisAdminError) else future.result()
-                except IrisAdminError as error:
-                    outcomes[name] = error
-        except BaseException:
-            cancel_all(started.values())
-            raise
+        names = self.nodes if nodes is None else nodes
+        calls = tuple(Call(module, function, args, node=name, timeout=timeout) for name in names)
+        outcomes = dict(zip(names, perform_all(calls, self.node), strict=True))
+        for outcome in outcomes.values():
+            if isinstance(outcome, BaseException) and not isinstance(outcome, IrisAdminError):
+                raise outcome
         return PerNode(outcomes)
 
     def redeliver(self, user: str | bytes, *, dry_run: bool = False) -> Redelivery:
@@ -500,7 +493,8 @@ class Cluster:
 
     def _join(self, name: str) -> Node | IrisAdminError:
         try:
-            return self._seed.sibling(NodeName.parse(name))
+            target = NodeName.parse(name)
+            return self._seed.sibling(target, is_guest=target.is_given)
         except IrisAdminError as error:
             return error
 

@@ -11,6 +11,8 @@ from iris_admin.errors import ConfigError
 #: What may stand before the ``@``, and what a host may be made of: net_kernel accepts the same.
 _NAME = re.compile(r"[A-Za-z0-9_\-]+")
 _HOST = re.compile(r"[\w.\-:]+")
+#: What a node makes up for a client that asks for a name: 64 random bits to the base of 36, without leading zeros.
+_GIVEN = re.compile(r"[0-9A-Z]{10,13}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,11 @@ class NodeName:
     def is_long(self) -> bool:
         """Whether it is a "long" name, which a node started with ``-name`` has."""
         return "." in self.host or ":" in self.host
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it looks like a name that a node has made up for a client: an administrator, or a remote shell."""
+        return _GIVEN.fullmatch(self.name) is not None
 
     @classmethod
     def parse(cls, text: str) -> NodeName:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from iris_admin.operations.steps import (
@@ -33,8 +33,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+#: So many connections are made at once: connecting waits for the network, not for the processor.
+_CONNECTORS = 16
+
+
 class Callee(Protocol):
     """What a step needs of a node; see :class:`iris_admin.client.Node`."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a call needs no new connection, as far as is known."""
+
+    def reconnect(self, *, timeout: float | None) -> None:
+        """Connect, unless it is connected."""
 
     def call(self, module: str, function: str, *args: Term, timeout: float | None, idempotent: bool) -> Term:
         """Call a function and wait."""
@@ -86,7 +97,7 @@ def perform(step: Step, find_node: NodeFinder, on_progress: Callable[[str], None
                 call.module, call.function, *call.args, timeout=call.timeout, idempotent=call.idempotent
             )
         case AllOf(steps):
-            return _perform_all(steps, find_node)
+            return perform_all(steps, find_node)
         case Pause(seconds):
             time.sleep(seconds)
         case Now():
@@ -123,39 +134,74 @@ def perform(step: Step, find_node: NodeFinder, on_progress: Callable[[str], None
     return None
 
 
-def _perform_all(steps: tuple[Step, ...], find_node: NodeFinder) -> list[Any]:
+def perform_all(steps: tuple[Step, ...], find_node: NodeFinder) -> list[Any]:
     """Have all calls under way at once; an error takes the place of its result."""
-    started: list[Any] = []
+    calls = tuple(_call_of(step) for step in steps)
+    started: dict[int, Future[Any]] = {}
+    outcomes: dict[int, Any] = {}
+    lost: dict[int, Callee] = {}
+
+    def start(index: int, node: Callee) -> None:
+        call = calls[index]
+        capture = isinstance(steps[index], Capture)
+        try:
+            started[index] = node.submit(call.module, call.function, *call.args, timeout=call.timeout, capture=capture)
+        except Exception as error:
+            outcomes[index] = error
+
     try:
-        for step in steps:
-            call = step.call if isinstance(step, Capture) else step
-            if not isinstance(call, Call):
-                raise TypeError(f"only calls can be made at once, not {step!r}")
+        for index, call in enumerate(calls):
             try:
-                started.append(
-                    find_node(call.node).submit(
-                        call.module, call.function, *call.args, timeout=call.timeout, capture=isinstance(step, Capture)
-                    )
-                )
+                node = find_node(call.node)
             except Exception as error:
-                started.append(error)
-        return [_outcome(item) for item in started]
+                outcomes[index] = error
+                continue
+            if node.is_connected:
+                start(index, node)
+            else:
+                lost[index] = node
+        for index, failure in _reconnect(lost, calls):
+            if failure is None:
+                start(index, lost[index])
+            else:
+                outcomes[index] = failure
+        for index, future in started.items():
+            try:
+                outcomes[index] = future.result()
+            except Exception as error:
+                outcomes[index] = error
     except BaseException:
-        cancel_all(started)
+        # Whoever waits was interrupted: what runs on the nodes is of no use any more.
+        for future in started.values():
+            future.cancel()
         raise
+    return [outcomes[index] for index in range(len(steps))]
 
 
-def cancel_all(started: Iterable[Any]) -> None:
-    """Kill the remote processes of those that are futures: whoever waited for them was interrupted."""
-    for item in started:
-        if not isinstance(item, Exception):
-            item.cancel()
+def _call_of(step: Step) -> Call:
+    call = step.call if isinstance(step, Capture) else step
+    if not isinstance(call, Call):
+        raise TypeError(f"only calls can be made at once, not {step!r}")
+    return call
 
 
-def _outcome(started: Any) -> Any:
-    if isinstance(started, Exception):
-        return started
+def _reconnect(lost: dict[int, Callee], calls: tuple[Call, ...]) -> Iterator[tuple[int, Exception | None]]:
+    """Connect anew to nodes, side by side: in turn, each would wait for the time-outs of those before it.
+
+    :returns: for each the error, or None where it is connected again, in the order in which that is known.
+    """
+    if not lost:
+        return
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    pool = ThreadPoolExecutor(min(_CONNECTORS, len(lost)))
     try:
-        return started.result()
-    except Exception as error:
-        return error
+        attempts = {pool.submit(node.reconnect, timeout=calls[index].timeout): index for index, node in lost.items()}
+        for attempt in as_completed(attempts):
+            error = attempt.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            yield attempts[attempt], error
+    finally:
+        # Whoever is interrupted does not wait for nodes that do not answer.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -38,6 +38,16 @@ def test_what_is_understood(text: str, name: str, host: str, port: int | None, i
     assert str(parsed) == f"{name}@{host}"
 
 
+@pytest.mark.parametrize("name", ["2WJ5UCX9ZQA5J", "3W5E11264SGSF", "180BNBN905VHB", "AAAAAAAAAA"])
+def test_names_that_nodes_give(name: str) -> None:
+    assert NodeName(name, "host").is_given
+
+
+@pytest.mark.parametrize("name", ["db1", "iris_core1", "DB1", "2wj5ucx9zqa5j", "4W5E11264SGSF1", "PROD_SERVER_01"])
+def test_names_that_people_give(name: str) -> None:
+    assert not NodeName(name, "host").is_given
+
+
 def test_without_a_host_it_is_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "web-1.example.com")
     assert short_host_name() == "web-1"

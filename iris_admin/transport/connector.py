@@ -100,7 +100,10 @@ class Connector:
     def _make(self, attempt: _Attempt) -> Link:
         link: Link | None = None
         try:
-            sock, connection = with_retries(lambda: self.dialing.dial(attempt.deadline), attempt.deadline)
+            if self.dialing.retries:
+                sock, connection = with_retries(lambda: self.dialing.dial(attempt.deadline), attempt.deadline)
+            else:
+                sock, connection = self.dialing.dial(attempt.deadline)
             link = Link(sock, connection, io_thread())
             link.start()
             with self._lock:

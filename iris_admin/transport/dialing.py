@@ -45,6 +45,7 @@ class Dialing:
     :param epmd_port: EPMD's TCP port on the node's host.
     :param net_ticktime: in seconds, see :class:`~iris_admin.proto.connection.Connection`.
     :param connect_timeout: for all steps together, in seconds.
+    :param retries: whether to try again what may pass by itself.
     :param address: a host name or address to connect to, where that is not the host of the node's name.
     """
 
@@ -54,6 +55,7 @@ class Dialing:
     epmd_port: int = epmd.DEFAULT_PORT
     net_ticktime: float = DEFAULT_NET_TICKTIME
     connect_timeout: float = 5.0
+    retries: bool = True
     address: str | None = None
 
     @property
