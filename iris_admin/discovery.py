@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from iris_admin.client import DEFAULT_CONNECT_TIMEOUT, Node, connect, dialing_for
+from iris_admin.client import DEFAULT_CONNECT_TIMEOUT, Node, dialing_for
 from iris_admin.errors import (
     CallTimeout,
     ConfigError,
@@ -25,7 +25,6 @@ from iris_admin.operations.identity import identity
 from iris_admin.operations.results import Result, Table
 from iris_admin.proto import epmd
 from iris_admin.runner import run
-from iris_admin.terms import Atom
 from iris_admin.transport.dialing import Dialing, default_epmd_port, query_epmd
 
 if TYPE_CHECKING:
@@ -112,23 +111,48 @@ def find_nodes(
     return Table(FoundNode, _ask_all(found, seconds))
 
 
-def hosts_around(node: str, **options: Any) -> list[str]:
-    """The host of a node, and those of the nodes that it is connected to.
+def find_cluster_nodes(node: str, *, expected: Sequence[str] = (), **options: Any) -> Table[FoundNode]:
+    """The nodes of a cluster: those that the EPMDs of its hosts know, and those that are missing there.
 
-    Where the node cannot be asked, its own host is all that is known.
+    A node that has died is in no EPMD and in nobody's list of connected nodes. It is missed by what others still know
+    of it, such as the Mnesia schema and the settings of edges.
 
-    :param node: as for :func:`iris_admin.connect`, like the options.
+    :param node: as for :func:`iris_admin.connect`, like the options. Should it be down, others are asked.
+    :param expected: full names of nodes that should be there.
     :raises ConfigError: that is no node name.
+    :raises EpmdUnreachable: there is only one host, and its EPMD does not answer.
+    :raises HostNotFound: likewise.
     """
-    hosts = [NodeName.parse(node).host]
+    named = str(NodeName.parse(node))
+    joined: set[str] = set()
+    errors: dict[str, IrisAdminError] = {}
+    guests: tuple[str, ...] = ()
     try:
-        with connect(node, **options) as seed:
-            names = seed.call("erlang", "nodes", Atom("connected"), idempotent=True)
-            # A client such as this one is connected, too, and its host need not have an EPMD.
-            connected = sorted({name.partition("@")[2] for name in names if name != seed.our_name})
-    except IrisAdminError:
-        return hosts
-    return list(dict.fromkeys([*hosts, *connected]))
+        with connect_somewhere(node, expected=expected, **options) as cluster:
+            cluster.find_strangers(expected)
+            errors, guests = dict(cluster.unreachable), cluster.guests
+            joined.update(name for name in cluster.nodes if name not in errors)
+    except IrisAdminError as error:
+        errors[named] = error
+    known = sorted({named, *joined, *errors, *expected})
+    # A guest such as another operator's client need not have an EPMD.
+    hosts = dict.fromkeys(NodeName.parse(name).host for name in (named, *known, *guests))
+    found = find_nodes(*hosts, **{key: value for key, value in options.items() if key in _FIND_OPTIONS})
+    # The host may have been given in another way than the node's own name has it.
+    listed = {row.node for row in found} | {f"{str(row.node).partition('@')[0]}@{row.host}" for row in found}
+    missing = [
+        FoundNode(
+            host=NodeName.parse(name).host,
+            node=name,
+            port=None,
+            answers=name in joined,
+            role=None,
+            problem=str(errors.get(name) or f"the EPMD of {NodeName.parse(name).host} does not know it"),
+        )
+        for name in known
+        if name not in listed
+    ]
+    return Table(FoundNode, [*found, *missing])
 
 
 def _ask_all(found: Sequence[tuple[FoundNode, Dialing | None]], timeout: float) -> list[FoundNode]:

@@ -15,18 +15,19 @@ from iris_admin.errors import EX_UNAVAILABLE
 def command(session: Session, hosts: tuple[str, ...]) -> None:
     """List the nodes that a host's EPMD knows, which of them answer, and what they are: role, release, uptime.
 
-    Without HOST: the host of the node, and those of the nodes that it is connected to. The list itself needs no
-    cookie. Exit code 69 if a node does not answer.
+    Without HOST: the hosts of the whole cluster, and the nodes that are missing there, as far as others still know of
+    them, or the configuration file expects them. The list of a HOST needs no cookie.
+
+    Exit code 69 if a node does not answer, or is missing.
     """
     from iris_admin.cli.layout import table
-    from iris_admin.discovery import find_nodes, hosts_around
+    from iris_admin.discovery import find_cluster_nodes, find_nodes
 
     if hosts:
-        options = session.options()
+        found = find_nodes(*hosts, **session.options())
     else:
         node, options = session.node_and_options()
-        hosts = tuple(hosts_around(node, **options))
-    found = find_nodes(*hosts, **options)
+        found = find_cluster_nodes(node, expected=session.expected(), **options)
     rows = found.to_dicts()
     session.show(rows, text=lambda: table(rows)[1:])
     if any(node.answers is False for node in found):
