@@ -33,7 +33,7 @@ def test_bash_completes() -> None:
     bash = shutil.which("bash")
     assert bash is not None
     script = (
-        'eval "$(iris-admin completion bash)"; COMP_WORDS=(iris-admin re); COMP_CWORD=1; '
+        'eval "$(iris-admin completion bash)"; COMP_WORDS=(iris-admin red); COMP_CWORD=1; '
         "_iris_admin_completion iris-admin; echo ${COMPREPLY[@]}"
     )
     environment = clean_environment()
