@@ -11,13 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from iris_admin.terms import Atom, charlist
+from iris_admin.version import __version__
 
 if TYPE_CHECKING:
     from iris_admin.client import Node, connect
     from iris_admin.cluster import Cluster, connect_cluster
     from iris_admin.syntax import format_term, parse_term
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Atom",

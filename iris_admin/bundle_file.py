@@ -14,12 +14,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from iris_admin import __version__
 from iris_admin.errors import BackupError
 from iris_admin.json_values import to_json_text
 from iris_admin.operations.bundle import FORMAT, BundleContents, summary_lines
 from iris_admin.operations.results import Result, plain
 from iris_admin.text import printable
+from iris_admin.version import __version__
 
 
 @dataclass(frozen=True, slots=True, repr=False)

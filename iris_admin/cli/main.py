@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from iris_admin import __version__
 from iris_admin.cli.command import LazyGroup
 from iris_admin.cli.session import Session
 from iris_admin.cli.signals import raise_terminated
+from iris_admin.version import __version__
 
 #: In the order of the help: what an operator needs first, first.
 COMMANDS = (

@@ -41,6 +41,7 @@ class Answer:
     reply: Term
 
     def message(self) -> Term:
+        """The reply as it is sent."""
         return Atom("io_reply"), self.reply_as, self.reply
 
 

@@ -52,6 +52,7 @@ class BlockedCaller:
         self._semaphore.acquire()
 
     def ended(self, event: CallEnded | IrisAdminError) -> None:
+        """Take the call's end, and wake the thread that waits for it."""
         self.event = event
         if self._semaphore.locked():
             self._semaphore.release()
