@@ -226,13 +226,28 @@ def _stop(before: EndingPlan, keep: bool, saved: Path | None, wait: float, epmd_
     if gone is None:
         why = f"it still answers after {wait:g} s: something holds up its end, see iris-admin logs"
         return replace(ended, explanation=why)
-    if epmd_port is not None:
-        name = NodeName.parse(node)
-        knocked: list[Knocked] = yield Knock((Door(name.host, epmd_port, "epmd"),), _ANSWER_WITHIN)
-        if name.name in (knocked[0].names or {}):
-            why = f"it ended after {gone:.1f} s, but its name is registered again: something has started it anew"
-            return replace(ended, explanation=why)
+    problem = None if epmd_port is None else (yield from _still_there(before, epmd_port))
+    if problem is not None:
+        return replace(ended, explanation=f"it ended after {gone:.1f} s, but {problem}")
     return replace(ended, done=True, explanation=f"it ended after {gone:.1f} s")
+
+
+def _still_there(before: EndingPlan, epmd_port: int) -> Operation[str | None]:
+    """Whether something has started a node again that has ended, by its EPMD, which notices its end a moment later."""
+    name = NodeName.parse(before.node)
+    start: float = yield Now()
+    while True:
+        knocked: list[Knocked] = yield Knock((Door(name.host, epmd_port, "epmd"),), _ANSWER_WITHIN)
+        if name.name not in (knocked[0].names or {}):
+            return None
+        if (yield Now()) - start > _ANSWER_WITHIN:
+            break
+        yield Pause(_LOOK_AGAIN)
+    try:
+        yield from identity(before.node, timeout=_ANSWER_WITHIN)
+    except IrisAdminError as error:
+        return f"its name is still registered with EPMD: {error}"
+    return "it answers again: something has started it anew"
 
 
 def _restart(before: EndingPlan, keep: bool, saved: Path | None, wait: float) -> Operation[Ended]:

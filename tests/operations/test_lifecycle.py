@@ -163,10 +163,28 @@ class TestStop:
 
     def test_started_anew_by_something(self) -> None:
         run = Machine()
+        run.registered, run.absences = {"edge": 9100}, []
+        ended = run(stop(NODE, epmd_port=4369))
+        assert not ended.done
+        assert ended.explanation.endswith("but it answers again: something has started it anew")
+
+    def test_name_that_stays_registered(self) -> None:
+        run = Machine()
         run.registered = {"edge": 9100}
         ended = run(stop(NODE, epmd_port=4369))
         assert not ended.done
-        assert "something has started it anew" in ended.explanation
+        assert "but its name is still registered with EPMD" in ended.explanation
+
+    def test_epmd_notices_the_end_a_moment_later(self) -> None:
+        class Slow(Machine):
+            def _perform(self, step: Step) -> Any:
+                if isinstance(step, Knock):
+                    self.registered = {} if len(self.paused) == 3 else {"edge": 9100}
+                return super()._perform(step)
+
+        run = Slow()
+        assert run(stop(NODE, epmd_port=4369)).done
+        assert len(run.paused) == 3
 
     def test_that_does_not_end(self) -> None:
         run = Machine()
