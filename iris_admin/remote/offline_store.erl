@@ -3,6 +3,9 @@
 %% Chunk: rows to be looked at in one go. AtLeast, AtMost: the buckets of a user that are looked into, whatever
 %% user_meta says.
 %%
+%% Rows with equal keys are next to each other in a chunk. Where they are in several chunks, they are at one of the ends
+%% of each; those chunks need not follow one another.
+%%
 %% Defines Around for walker.erl; First and Next, which select a chunk of rows; Count, which counts those that match;
 %% KeysOf a user; Stamps and Messages of a key; Measure, which gives the number and the bytes of a row's messages.
 Storage = mnesia:table_info(offline_msg, storage_type),
@@ -14,25 +17,20 @@ Around = fun(Run) ->
         false -> mnesia:activity(async_dirty, Run)
     end
 end,
-%% A chunk comes with its rows in the opposite order of the chunks.
-Turned = fun
-    ({Found, Continuation}) -> {lists:reverse(Found), Continuation};
-    (End) -> End
-end,
 First = fun(Pattern) ->
     case InEts of
         true ->
             %% Released when this process ends.
             ets:safe_fixtable(offline_msg, true),
-            Turned(ets:select(offline_msg, Pattern, Chunk));
+            ets:select(offline_msg, Pattern, Chunk);
         false ->
-            Turned(mnesia:select(offline_msg, Pattern, Chunk, read))
+            mnesia:select(offline_msg, Pattern, Chunk, read)
     end
 end,
 Next = fun(Continuation) ->
     case InEts of
-        true -> Turned(ets:select(Continuation));
-        false -> Turned(mnesia:select(Continuation))
+        true -> ets:select(Continuation);
+        false -> mnesia:select(Continuation)
     end
 end,
 Count = fun(Pattern) ->

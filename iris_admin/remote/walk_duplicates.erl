@@ -7,15 +7,19 @@
 %% were looked at; how many users have such messages, how many different ones, how many copies there are beyond the
 %% first, and the most often stored ones, the last the most. Digest: of SHA-256, or undefined without crypto.
 Pairs = [{{'_', '$1', '_', '$4'}, [], [{{'$1', '$4'}}]}],
-Zero = #{at => none, ends => [], rows => 0, users => 0, groups => 0, surplus => 0, bytes => 0, top => []},
+Zero = #{at => none, floor => 0, ends => #{}, rows => 0, users => 0, groups => 0, surplus => 0, bytes => 0, top => []},
 Start = fun() ->
     case Wanted of
-        all -> Zero#{at := First(Pairs)};
+        all ->
+            %% Where keys of both schemes are in use, a user's bare key and bucket 0 belong together, too.
+            Bare = Count([{{'_', '$1', '_', '_'}, [{is_binary, '$1'}], [true]}]),
+            Floor = case Bare =:= 0 orelse Bare =:= mnesia:table_info(offline_msg, size) of true -> 0; false -> -1 end,
+            Zero#{at := First(Pairs), floor := Floor};
         _ -> Zero#{at := Wanted}
     end
 end,
 Digest = fun(Payload) ->
-    Data = case is_binary(Payload) of true -> Payload; false -> term_to_binary(Payload) end,
+    Data = case is_binary(Payload) of true -> Payload; false -> term_to_binary(Payload, [{minor_version, 2}]) end,
     try binary:part(crypto:hash(sha256, Data), 0, 8) catch error:_ -> undefined end
 end,
 Group = fun({Payload, Time}, Groups) ->
@@ -51,7 +55,7 @@ Check = fun(User, Stored, State) ->
     end
 end,
 StoredKeys = fun(User) -> [Key || Key <- KeysOf(User), Stamps(Key) =/= []] end,
-%% A user with several keys counts at the last of them, which is one with a bucket above 0.
+%% A user with several keys counts at the last of them, which is one with a bucket above the floor.
 CheckAt = fun(Key, State) ->
     User = case Key of {Name, _} -> Name; _ -> Key end,
     case StoredKeys(User) of
@@ -62,10 +66,11 @@ end,
 Select = fun(List, Head, Guards, Body) ->
     ets:match_spec_run(List, ets:match_spec_compile([{Head, Guards, [Body]}]))
 end,
-Add = fun(Found, #{ends := Before, rows := R} = State) ->
-    %% The rows of a key may be in several chunks, so a key at the end of one is looked at as a whole.
-    Ends = [element(1, hd(Found)), element(1, lists:last(Found))],
-    Inner = [{'=/=', '$1', {const, Key}} || Key <- Ends ++ Before],
+Add = fun(Found, #{ends := Known, floor := Floor, rows := R} = State) ->
+    %% The rows of a key at an end may be in several chunks, so it is looked at as a whole, once.
+    Ends = maps:from_keys([element(1, hd(Found)), element(1, lists:last(Found))], []),
+    Before = maps:keys(maps:intersect(Known, maps:from_keys([Key || {Key, _} <- Found], []))),
+    Inner = [{'=/=', '$1', {const, Key}} || Key <- lists:usort(maps:keys(Ends) ++ Before)],
     Whole = Select(Found, {'$1', '_'}, Inner, '$_'),
     Different = maps:from_keys(Whole, []),
     Twice = case map_size(Different) =:= length(Whole) of
@@ -73,9 +78,9 @@ Add = fun(Found, #{ends := Before, rows := R} = State) ->
         false -> [Key || {Key, _} <- Whole -- maps:keys(Different)]
     end,
     Batches = Select(Whole, {'$1', '$2'}, [{is_list, '$2'}], '$1'),
-    Higher = Select(Whole, {{'_', '$1'}, '_'}, [{'>', '$1', 0}], {element, 1, '$_'}),
-    Candidates = lists:usort([Key || Key <- Ends, not lists:member(Key, Before)] ++ Twice ++ Batches ++ Higher),
-    lists:foldl(CheckAt, State#{ends := Ends, rows := R + length(Found)}, Candidates)
+    Higher = Select(Whole, {{'_', '$1'}, '_'}, [{'>', '$1', Floor}], {element, 1, '$_'}),
+    Candidates = lists:usort((maps:keys(Ends) -- Before) ++ Twice ++ Batches ++ Higher),
+    lists:foldl(CheckAt, State#{ends := maps:merge(Known, Ends), rows := R + length(Found)}, Candidates)
 end,
 Step = fun(#{at := At} = State) ->
     case At of

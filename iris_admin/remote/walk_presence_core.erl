@@ -2,8 +2,8 @@
 %%
 %% Examples: how many expired entries to name.
 %%
-%% Answers {Backend, Size, Unused, Looked, Expired, [{User, Pid}], Entries}: the number of entries; how many there are in
-%% the table of the other back end, or undefined; how many were looked at; how many of them have had no heartbeat in
+%% Answers {Backend, Size, Unused, Looked, Expired, [{User, Pid}], Entries}: the number of entries; how many there are
+%% in the table of the other back end, or undefined; how many were looked at; how many of them have had no heartbeat in
 %% time, and some of those; and the others that were looked at since the last answer, as {User, Node, Pid}.
 Expiry = application:get_env(iris_core, presence_expiry_ms, 30000),
 Unused = case Backend of

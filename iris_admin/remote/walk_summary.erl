@@ -12,8 +12,7 @@ Rows = [
     {{'_', '$1', '$3', '$4'}, [], [{{'$1', '$3', {{'$4'}}}}]}
 ],
 Start = fun() ->
-    %% Rows are next to each other where their keys are equal. So the keys are counted as they pass; and so are the
-    %% users, where a user has one key only.
+    %% The keys are counted as they pass; and so are the users, where a user has one key only.
     {Bare, Simple} = case Count(IsBare ++ IsHigher) of
         0 -> {false, true};
         unknown -> {true, false};
@@ -24,7 +23,7 @@ Start = fun() ->
             end
     end,
     #{
-        at => First(Rows), rows => 0, messages => 0, bytes => 0, oldest => infinity, keys => 0, users => 0, ends => [],
+        at => First(Rows), rows => 0, messages => 0, bytes => 0, oldest => infinity, keys => 0, users => 0, ends => #{},
         bare => Bare, simple => Simple, top => gb_sets:new(), least => 0
     }
 end,
@@ -86,15 +85,15 @@ Add = fun(Found, #{rows := R, messages := M, bytes := B, oldest := O, keys := K,
                 end,
                 lists:foldl(Sum, {0, 0}, Sizes)
         end,
-    %% A key may have begun in the chunk before.
-    New = maps:without(Ends, maps:from_keys(Keys, [])),
+    All = maps:from_keys(Keys, []),
+    New = maps:without(maps:keys(maps:intersect(Ends, All)), All),
     Outer = lists:usort([hd(Keys), lists:last(Keys)]),
     #{top := Best, least := Least} = State,
     {Better, Higher} = lists:foldl(Consider, {Best, Least}, Frequent(Keys, Outer, Least)),
     State#{
         rows := R + length(Keys), messages := M + M1, bytes := B + B1, oldest := min(O, lists:min(Times)),
-        keys := K + map_size(New), users := U + Users(maps:keys(New), State), ends := Outer,
-        top := Better, least := Higher
+        keys := K + map_size(New), users := U + Users(maps:keys(New), State),
+        ends := maps:merge(Ends, maps:from_keys(Outer, [])), top := Better, least := Higher
     }
 end,
 Step = fun(#{at := At} = State) ->
