@@ -18,6 +18,7 @@ from typing import Any
 
 from iris_admin.errors import AuditError
 from iris_admin.operations.results import Result, Table, plain
+from iris_admin.state_files import state_path, sync_directory
 
 FILE_VARIABLE = "IRIS_ADMIN_AUDIT_FILE"
 
@@ -72,18 +73,7 @@ def audit_file() -> Path:
 
     :raises AuditError: there is no home directory.
     """
-    chosen = os.environ.get(FILE_VARIABLE)
-    if chosen:
-        return Path(chosen).absolute()
-    state = os.environ.get("XDG_STATE_HOME", "")
-    if not os.path.isabs(state):  # such a value is to be ignored, says the XDG specification
-        try:
-            state = str(Path.home() / ".local" / "state")
-        except RuntimeError:
-            raise AuditError(
-                "there is no home directory to keep the audit file in", hint=f"Set {FILE_VARIABLE}."
-            ) from None
-    return Path(state) / "iris_admin" / "audit.jsonl"
+    return state_path("audit.jsonl", FILE_VARIABLE, AuditError)
 
 
 def prepare_audit() -> Path:
@@ -180,7 +170,7 @@ def _opened(path: Path) -> Iterator[int]:
             # Other commands may end at the same moment.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if is_new:
-                _sync_directory(path.parent)
+                sync_directory(path.parent)
             yield descriptor
         finally:
             os.close(descriptor)
@@ -189,14 +179,6 @@ def _opened(path: Path) -> Iterator[int]:
             f"the audit file {path} cannot be written: {_reason(error)}",
             hint="What was to be recorded has been done. Is there room, and permission to write?",
         ) from error
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _parsed(line: bytes) -> AuditEntry | None:

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from iris_admin.errors import BackupError, DecodeError
 from iris_admin.proto.etf import decode, encode
+from iris_admin.state_files import state_path, sync_directory
 from iris_admin.terms import Term
 
 DIRECTORY_VARIABLE = "IRIS_ADMIN_BACKUP_DIR"
@@ -46,18 +47,7 @@ def backup_directory() -> Path:
 
     :raises BackupError: there is no home directory.
     """
-    chosen = os.environ.get(DIRECTORY_VARIABLE)
-    if chosen:
-        return Path(chosen).absolute()
-    state = os.environ.get("XDG_STATE_HOME", "")
-    if not os.path.isabs(state):  # such a value is to be ignored, says the XDG specification
-        try:
-            state = str(Path.home() / ".local" / "state")
-        except RuntimeError:
-            raise BackupError(
-                "there is no home directory to keep backup files in", hint=f"Set {DIRECTORY_VARIABLE}."
-            ) from None
-    return Path(state) / "iris_admin" / "backups"
+    return state_path("backups", DIRECTORY_VARIABLE, BackupError)
 
 
 def save_backup(label: str, terms: Sequence[Term]) -> Path:
@@ -93,7 +83,7 @@ def save_backup(label: str, terms: Sequence[Term]) -> Path:
             file.writelines(_framed(frames))
             file.flush()
             os.fsync(file.fileno())
-        _sync_directory(directory)
+        sync_directory(directory)
         if [encode(term) for term in read_backup(path)] != frames:
             raise BackupError(f"the backup file {path} does not hold what was written to it")
     except BaseException as error:
@@ -179,7 +169,7 @@ class BackupWriter:
             self._file.write(line)
             self._file.flush()
             os.fsync(self._file.fileno())
-            _sync_directory(self.path.absolute().parent)
+            sync_directory(self.path.absolute().parent)
             self._file.close()
         except OSError as error:
             raise _failed(f"the file {self.path} could not be written", error) from error
@@ -288,7 +278,7 @@ def _make_directory(directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in missing:
         # A new directory is on the disc once the one that it is listed in is.
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
 def _create(directory: Path, stem: str) -> tuple[Path, int]:
@@ -299,14 +289,6 @@ def _create(directory: Path, stem: str) -> tuple[Path, int]:
             return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except FileExistsError:
             number += 1
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _failed(what: str, error: OSError) -> BackupError:
