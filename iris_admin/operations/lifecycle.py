@@ -120,7 +120,13 @@ def ending_plan(node: str) -> Operation[EndingPlan]:
 
     :param node: its full name.
     """
-    bindings = {"Presence": b"local_presence_v2", "Batcher": b"iris_durable_batcher", "Offline": b"offline_msg"}
+    bindings = {
+        "Presence": b"local_presence_v2",
+        "Batcher": b"iris_durable_batcher",
+        "Statistic": b"get_stats",
+        "Pending": b"total_pending",
+        "Offline": b"offline_msg",
+    }
     answer = yield from run_remote("ending", bindings, node=node)
     applications, users, waiting, copies, heart, os_pid, uptime, creation, peers = answer
     role = None if applications == "undefined" else role_of(node, applications)

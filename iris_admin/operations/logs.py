@@ -29,6 +29,8 @@ DEFAULT_EVENTS = 100
 #: How long the node waits for news before it answers that there are none, and how often it looks, in milliseconds.
 WAIT_MS = 2000
 LOOK_MS = 200
+_STANDARD_OUTPUT = b"standard output"
+_OUTPUTS = [(_STANDARD_OUTPUT, 1), (b"standard error", 2)]
 #: Between two attempts at a node that is gone, in seconds.
 _PATIENCE = 1.0
 
@@ -246,7 +248,7 @@ def _complete(cursor: Cursor, data: bytes) -> str:
 
 
 def _find(node: str | None) -> Operation[_Found]:
-    answer = yield from run_remote("log_files", node=node)
+    answer = yield from run_remote("log_files", {"Outputs": _OUTPUTS}, node=node)
     name, os_pid, directory, handlers, outputs, files = answer
     # The same file may be found by a handler and as the standard output.
     unique: dict[bytes, tuple[str, tuple[bytes, ...]]] = {}
@@ -258,7 +260,7 @@ def _find(node: str | None) -> Operation[_Found]:
 
 def _advice(node: str, os_pid: Any, directory: bytes, handlers: Any, outputs: Any) -> str:
     """Where else to look: what the node logs goes somewhere, or nowhere."""
-    output = dict(outputs).get(b"standard output", "undefined")
+    output = dict(outputs).get(_STANDARD_OUTPUT, "undefined")
     pid = chardata_to_str(os_pid, "utf-8") or "?"
     kinds = ", ".join(f"{identifier} ({module})" for identifier, module, _ in handlers) or "none"
     said = (
@@ -378,7 +380,7 @@ def _log_file(node: str, source: str, paths: tuple[bytes, ...], answer: Any) -> 
 
 
 def _read(node: str | None, reads: Sequence[tuple[bytes, int, int, int]], wait: int = 0) -> Operation[list[Any]]:
-    bindings: dict[str, Term] = {"Reads": list(reads), "Wait": wait, "Pause": LOOK_MS}
+    bindings: dict[str, Term] = {"Reads": list(reads), "Nothing": b"", "Wait": wait, "Pause": LOOK_MS}
     answers: list[Any] = yield from run_remote("read_logs", bindings, node=node)
     return answers
 

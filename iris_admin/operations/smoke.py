@@ -278,6 +278,9 @@ def _ask_edge(edge: str, users: list[bytes], *, remove: bool = False) -> Operati
     bindings = {
         "Users": users,
         "Presence": _PRESENCE,
+        "Checker": b"iris_auth",
+        "IsEnabled": b"is_auth_enabled",
+        "Limiter": b"iris_rate_limiter",
         "Tables": _EDGE_TABLES,
         "Remove": remove,
         "Wait": _STATE_MS,

@@ -1,8 +1,10 @@
 %% Where this node's log files are. Nothing in them is read.
 %%
+%% Outputs: {Name, Descriptor} of standard output and error.
+%%
 %% Gives {Node, OsPid, Directory, Handlers, Outputs, [File]}: the working directory; {Id, Module, Type} for each of
-%% logger's handlers, Type being file, standard_io and so on, or undefined; {Name, What} for standard output and
-%% error: what they lead to, or undefined where the operating system does not tell; and for each file {Source, [Path]}:
+%% logger's handlers, Type being file, standard_io and so on, or undefined; {Name, What} for the outputs:
+%% what they lead to, or undefined where the operating system does not tell; and for each file {Source, [Path]}:
 %% newest first, then those that it was rotated into. Paths are binaries.
 Binary = fun
     (Path) when is_binary(Path) -> Path;
@@ -53,7 +55,7 @@ Output = fun(Descriptor) ->
             {undefined, []}
     end
 end,
-Outputs = [{Name, Output(Descriptor)} || {Name, Descriptor} <- [{<<"standard output">>, 1}, {<<"standard error">>, 2}]],
+Opened = [{Name, Output(Descriptor)} || {Name, Descriptor} <- Outputs],
 Sasl = case application:get_env(sasl, sasl_error_logger) of
     {ok, {file, SaslFile}} -> [SaslFile];
     {ok, {file, SaslFile, _Modes}} -> [SaslFile];
@@ -63,7 +65,7 @@ Found = [
     {Source, [Binary(Path) || Path <- Existing]}
  || {Source, Paths} <-
         [{Id, OfHandler(Handler)} || {Id, _, _} = Handler <- Configs] ++
-            [{sasl, Sasl}] ++ [{Name, Paths} || {Name, {_, Paths}} <- Outputs],
+            [{sasl, Sasl}] ++ [{Name, Paths} || {Name, {_, Paths}} <- Opened],
     Existing <- [lists:filter(IsFile, Paths)],
     Existing =/= []
 ],
@@ -73,9 +75,13 @@ Found = [
     os:getpid(),
     Binary(Directory),
     [{Id, Module, Get(type, Config, undefined)} || {Id, Module, Config} <- Configs],
-    [{Name, Target} || {Name, {Target, _}} <- Outputs],
+    [{Name, Target} || {Name, {Target, _}} <- Opened],
     case Found of
-        [] -> [{directory, [Binary(Path)]} || Path <- filelib:wildcard(Directory ++ "/*.log"), IsFile(Path)];
-        _ -> Found
+        [] ->
+            Names = case file:list_dir(Directory) of {ok, List} -> lists:sort(List); {error, _} -> [] end,
+            Paths = [filename:join(Directory, Name) || Name <- Names, lists:suffix(".log", Name)],
+            [{directory, [Binary(Path)]} || Path <- Paths, IsFile(Path)];
+        _ ->
+            Found
     end
 }

@@ -80,7 +80,11 @@ Count = fun
         end
 end,
 LookAtPort = fun(Port) -> case IsTcp(Port) of true -> Look(Port); false -> other end end,
-Sockets = try socket:which_sockets() catch _:_ -> [] end,
+%% Who has any has loaded it; asking would.
+Sockets = case erlang:module_loaded(socket) of
+    true -> try socket:which_sockets() catch _:_ -> [] end;
+    false -> []
+end,
 {Found, CountedPorts} = Count(Ports, LookAtPort, {[], #{}}, 0),
 {{Listening, Connected}, CountedSockets} = Count(Sockets, LookAtSocket, Found, 0),
 {

@@ -2,6 +2,7 @@
 %%
 %% Reads: {Path, Position, Length, Inode}; the inode, or 0, is the file that was read before. Wait: how long to wait
 %% until a file is longer or another one, in milliseconds; Pause: between two looks.
+%% Nothing: an empty binary.
 %%
 %% Gives {Size, Inode, Modified, Data} for each, or {error, Reason}. Data is empty behind the end of a file, and where
 %% the file is not the one that was read before. What is no regular file is not opened: a pipe would be emptied.
@@ -9,8 +10,8 @@ Look = fun({Path, Position, Length, Inode}) ->
     case file:read_file_info(Path, [raw, {time, posix}]) of
         {ok, {file_info, Size, regular, _, _, Modified, _, _, _, _, _, Now, _, _}} ->
             case Position < Size andalso (Inode =:= 0 orelse Inode =:= Now) of
-                false -> {Size, Now, Modified, same, <<>>};
-                true -> {Size, Now, Modified, {read, Path, Position, Length}, <<>>}
+                false -> {Size, Now, Modified, same, Nothing};
+                true -> {Size, Now, Modified, {read, Path, Position, Length}, Nothing}
             end;
         {ok, _} ->
             {error, not_regular};
@@ -26,13 +27,13 @@ Read = fun
     ({Size, Now, Modified, {read, Path, Position, Length}, _}) ->
         case file:open(Path, [read, raw, binary]) of
             {ok, File} ->
-                Data = case file:pread(File, Position, Length) of {ok, Bytes} -> Bytes; _ -> <<>> end,
+                Data = case file:pread(File, Position, Length) of {ok, Bytes} -> Bytes; _ -> Nothing end,
                 ok = file:close(File),
                 {Size, Now, Modified, Data};
             {error, Reason} ->
                 {error, Reason}
         end;
-    ({Size, Now, Modified, same, Nothing}) ->
+    ({Size, Now, Modified, same, _}) ->
         {Size, Now, Modified, Nothing};
     ({error, Reason}) ->
         {error, Reason}

@@ -1,8 +1,9 @@
 %% What an edge knows of some users of our own: are they connected, and do they owe acknowledgements?
 %%
-%% Users: binaries. Presence: name of the table of connected users. Remove: whether to take away what the edge keeps of
-%% them: Tables, names of tables with the user as the key. Names are binaries, for they become no atoms here. Wait: for
-%% the state of a connection's process, in milliseconds.
+%% Users: binaries. Presence: name of the table of connected users. Checker, IsEnabled: the module that checks tokens,
+%% and its function that tells whether it does. Limiter: what counts messages. Remove: whether to take away what the edge
+%% keeps of the users, Tables: names of the tables with the user as the key. Names are binaries, for they become no atoms
+%% here. Wait: for the state of a connection's process, in milliseconds.
 %%
 %% Gives {Authentication, RateLimit, [{User, Pending}], Removed}: whether a log-in needs a token, or cannot_tell;
 %% whether messages are counted; for each user in the table, how many messages wait for an acknowledgement, or gone,
@@ -14,9 +15,9 @@ IsRunning = fun(Name) ->
         Registered -> whereis(Registered) =/= undefined
     end
 end,
-Authentication = case IsRunning(<<"iris_auth">>) of
+Authentication = case IsRunning(Checker) of
     false -> false;
-    true -> try apply(Existing(<<"iris_auth">>), Existing(<<"is_auth_enabled">>), []) catch _:_ -> cannot_tell end
+    true -> try apply(Existing(Checker), Existing(IsEnabled), []) catch _:_ -> cannot_tell end
 end,
 Online = Existing(Presence),
 Lookup = fun(Table, User) -> try ets:lookup(Table, User) catch error:badarg -> [] end end,
@@ -40,4 +41,4 @@ Removed = case Remove of
     true -> length([ets:delete(Table, User) || {Table, User} <- Kept ++ Stale]);
     false -> 0
 end,
-{Authentication, IsRunning(<<"iris_rate_limiter">>), Connected, Removed}
+{Authentication, IsRunning(Limiter), Connected, Removed}

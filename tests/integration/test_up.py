@@ -105,14 +105,29 @@ class TestPorts:
         assert (rows[port].purpose, rows[port].connections, rows[port].address) == ("other", 1, "127.0.0.1")
         assert rows[port].reachable is None
 
-    def test_nothing_is_left_behind(self, demo_cluster: DemoCluster) -> None:
-        edge = demo_cluster.edges[0]
-        atoms = "erlang:system_info(atom_count)."
-        with joined(demo_cluster) as cluster:
-            cluster.ports()
-            before = edge.evaluate(atoms)
-            cluster.ports()
-            assert edge.evaluate(atoms) == before
+
+def test_nothing_is_left_behind(fresh_node: NodeFactory) -> None:
+    """Not even a module that was loaded by a question."""
+    node = fresh_node()
+    footprint = (
+        "{erlang:system_info(atom_count), length(code:all_loaded()), erlang:system_info(process_count), "
+        "erlang:system_info(port_count), length(ets:all())}"
+    )
+    with iris_admin.connect(node.name, cookie=node.cookie, epmd_port=node.epmd_port) as joined_node:
+        joined_node.stats()
+        modules = node.evaluate("length(code:all_loaded())")
+
+        def ask() -> None:
+            joined_node.ports()
+            joined_node.logs()
+            joined_node.ending_plan()
+
+        ask()
+        assert node.evaluate("length(code:all_loaded())") == modules
+        before = node.evaluate(footprint)
+        for _ in range(20):
+            ask()
+        assert node.evaluate(footprint) == before
 
 
 class TestLogs:
