@@ -451,7 +451,7 @@ def _warnings(plan: EndingPlan) -> list[str]:
         warnings.append(f"rows wait in its write-ahead log, {plan.unflushed_rows} of them: they are written before")
     if plan.other_copies == ():
         warnings.append("no other core has a copy of the stored messages: none can be stored or fetched meanwhile")
-    warnings.append("its start script may empty its log files when it starts again")
+    warnings.append("its log files may be emptied when it starts again")
     return warnings
 
 
