@@ -21,8 +21,8 @@ CRITERIA: tuple[str, ...] = get_args(By)
 
 #: Processes that one ranking reports at most; each is 300 bytes on the wire.
 MAX_COUNT = 1000
-#: Interpreted code runs once for so many processes: with more it costs no less, and takes more memory.
-CHUNK = 1000
+#: Interpreted code runs once for so many processes: with more, a ranking costs no less, and takes more memory.
+CHUNK = 4000
 #: A process's dictionary is read, for its initial call, only if its heap is not larger, in words.
 MAX_DICTIONARY = 2_000_000
 #: For the lists of links and monitors of one process, in words: some three million entries.

@@ -96,7 +96,10 @@ class TestProcesses:
         assert node.processes(count=1).processes[0].pid == stay
 
     @pytest.mark.parametrize("order", ["lists:seq(1, 2500)", "lists:seq(2500, 1, -1)"])
-    def test_the_best_are_found_among_many_chunks(self, erlang: ErlangNode, connect: Connect, order: str) -> None:
+    def test_the_best_are_found_among_many_chunks(
+        self, erlang: ErlangNode, connect: Connect, order: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(processes_module, "CHUNK", 100)
         erlang.evaluate(
             f"Me = self(), [begin Pid = spawn(fun() -> receive stop -> ok end end), "
             f"[Pid ! x || _ <- lists:seq(1, N)] end || N <- {order}, N rem 100 =:= 0 orelse "
