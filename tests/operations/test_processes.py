@@ -9,6 +9,7 @@ import pytest
 from iris_admin.errors import NoSuchProcess, RemoteError
 from iris_admin.operations.gc import BATCH, gc_all, gc_process, gc_top
 from iris_admin.operations.processes import (
+    CHUNK,
     CRITERIA,
     MAX_COUNT,
     Ranking,
@@ -60,7 +61,7 @@ class TestRank:
         (call,) = run.calls
         assert (call.function, call.node) == ("rank_processes", "a@b")
         item = "garbage_collection_info" if by == "binary" else by
-        assert call.args[0] == {"Item": item, "N": 2, "Interval": 1500, "Size": 1000}
+        assert call.args[0] == {"Item": item, "N": 2, "Interval": 1500, "Size": CHUNK}
         unit = 8 if by == "binary" else 1
         assert found == Ranking(8, 1000, ((30 * unit, pid(3)), (20 * unit, pid(2))))
 
