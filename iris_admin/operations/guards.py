@@ -62,7 +62,8 @@ def refuse_unknown_user(user: bytes, core: str) -> Operation[None]:
     )
     if all(outcome == [] for outcome in outcomes):
         raise NoSuchUser(
-            f"nothing is known of the user {user.decode('utf-8', 'backslashreplace')!r}: no stored message, no connection, no status",
+            f"nothing is known of the user {user.decode('utf-8', 'backslashreplace')!r}: "
+            "no stored message, no connection, no status",
             node=core,
             hint="Is the id misspelt? Upper and lower case differ.",
         )
