@@ -4,23 +4,24 @@
 %%
 %% Gives {Values, Overloads, Transactions, Loading, Dumping, LogBytes, HeldLocks, QueuedLocks, Decisions, Downs}: of the
 %% transactions {Coordinated, Participated}; how many tables are being loaded or sent; whether the log is being dumped;
-%% the nodes that Mnesia holds for down. What cannot be told is undefined.
+%% the nodes that Mnesia holds for down. What cannot be told is undefined: some of the functions are Mnesia's own, and
+%% another release may not have them.
 Values = [try mnesia:system_info(Item) catch exit:_ -> undefined end || Item <- Items],
-Overloads = try mnesia_lib:overload_read() catch error:_ -> undefined end,
+Try = fun(Function) -> try Function() catch _:_ -> undefined end end,
 Transactions =
-    case mnesia_tm:get_info(Wait) of
+    case Try(fun() -> mnesia_tm:get_info(Wait) end) of
         {info, Participants, Coordinators} -> {length(Coordinators), length(Participants)};
         _ -> undefined
     end,
 {Loading, Dumping} =
-    case mnesia_controller:get_workers(Wait) of
+    case Try(fun() -> mnesia_controller:get_workers(Wait) end) of
         {workers, Loaders, Senders, Dumper} -> {length(Loaders) + length(Senders), Dumper =/= undefined};
         _ -> {undefined, undefined}
     end,
 Log = filename:join(mnesia:system_info(directory), "LATEST.LOG"),
 {
     Values,
-    Overloads,
+    Try(fun mnesia_lib:overload_read/0),
     Transactions,
     Loading,
     Dumping,
@@ -28,5 +29,5 @@ Log = filename:join(mnesia:system_info(directory), "LATEST.LOG"),
     ets:info(mnesia_held_locks, size),
     ets:info(mnesia_lock_queue, size),
     ets:info(mnesia_decision, size),
-    mnesia_recover:get_mnesia_downs()
+    Try(fun mnesia_recover:get_mnesia_downs/0)
 }
