@@ -23,7 +23,18 @@ static const struct {
     [ENCODE_LEAF] = {"iris_admin.proto._etf_encode", "_leaf"},
 };
 
-static const char *const FIELD_NAMES[FIELDS] = {"node", "id", "serial", "creation", "ids"};
+static const struct {
+    int class;
+    const char *name;
+} FIELD[FIELDS] = {
+    [PID_NODE] = {PID, "node"},
+    [PID_ID] = {PID, "id"},
+    [PID_SERIAL] = {PID, "serial"},
+    [PID_CREATION] = {PID, "creation"},
+    [REFERENCE_NODE] = {REFERENCE, "node"},
+    [REFERENCE_CREATION] = {REFERENCE, "creation"},
+    [REFERENCE_IDS] = {REFERENCE, "ids"},
+};
 
 PyDoc_STRVAR(decode_doc, "decode($module, data, /, *, max_size)\n--\n\nAs in iris_admin.proto._etf_decode.");
 
@@ -100,6 +111,8 @@ traverse(PyObject *module, visitproc visit, void *arg)
     State *state = PyModule_GetState(module);
     for (int index = 0; index < IMPORTS; index++)
         Py_VISIT(state->imported[index]);
+    for (int index = 0; index < FIELDS; index++)
+        Py_VISIT(state->fields[index]);
     return 0;
 }
 
@@ -122,27 +135,32 @@ free_state(void *module)
     (void)clear(module);
 }
 
+/* Without it, the codec in Python is used. */
+static int
+does_not_fit(const char *where, const char *name)
+{
+    PyErr_Format(PyExc_ImportError, "%s.%s is not what the compiled codec was built for", where, name);
+    return -1;
+}
+
 static int
 execute(PyObject *module)
 {
     State *state = PyModule_GetState(module);
-    for (int index = 0; index < FIELDS; index++) {
-        state->fields[index] = PyUnicode_InternFromString(FIELD_NAMES[index]);
-        if (state->fields[index] == NULL)
-            return -1;
-    }
     for (int index = 0; index < IMPORTS; index++) {
         PyObject *home = PyImport_ImportModule(IMPORTED[index].module);
         if (home == NULL)
             return -1;
         state->imported[index] = PyObject_GetAttrString(home, IMPORTED[index].name);
         Py_DECREF(home);
-        if (state->imported[index] == NULL) {
-            PyErr_Format(
-                PyExc_ImportError, "%s has no %s: the compiled codec was built from other sources",
-                IMPORTED[index].module, IMPORTED[index].name);
-            return -1;
-        }
+        if (state->imported[index] == NULL)
+            return does_not_fit(IMPORTED[index].module, IMPORTED[index].name);
+    }
+    for (int index = 0; index < FIELDS; index++) {
+        PyObject *field = PyObject_GetAttrString(state->imported[FIELD[index].class], FIELD[index].name);
+        state->fields[index] = field;
+        if (field == NULL || Py_TYPE(field)->tp_descr_get == NULL || Py_TYPE(field)->tp_descr_set == NULL)
+            return does_not_fit(IMPORTED[FIELD[index].class].name, FIELD[index].name);
     }
     return 0;
 }

@@ -47,12 +47,12 @@ enum {
     IMPORTS
 };
 
-/* The fields of pids and references. */
-enum { NODE, ID, SERIAL, CREATION, IDS, FIELDS };
+/* The fields of pids and references, as the descriptors that the classes have for them. */
+enum { PID_NODE, PID_ID, PID_SERIAL, PID_CREATION, REFERENCE_NODE, REFERENCE_CREATION, REFERENCE_IDS, FIELDS };
 
 typedef struct {
     PyObject *imported[IMPORTS];
-    PyObject *fields[FIELDS]; /* their names */
+    PyObject *fields[FIELDS];
     PyObject *atoms[ATOM_SLOTS]; /* by a hash of the name; a new one takes the place of an old one */
 } State;
 

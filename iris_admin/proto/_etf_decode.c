@@ -145,16 +145,25 @@ find_atom(State *state, const char *name, Py_ssize_t size, int is_utf8)
         return Py_NewRef(Py_True);
     if (size == 5 && memcmp(name, "false", 5) == 0)
         return Py_NewRef(Py_False);
-    uint32_t hash = 2166136261u; /* FNV-1a */
-    unsigned char bits = 0;
-    for (Py_ssize_t index = 0; index < size; index++) {
-        hash = (hash ^ (unsigned char)name[index]) * 16777619u;
-        bits |= (unsigned char)name[index];
+    uint64_t hash = (uint64_t)size, bits = 0, word;
+    for (Py_ssize_t at = 0; at < size; at += 8) {
+        if (size - at >= 8) {
+            memcpy(&word, name + at, 8);
+        } else if (size >= 8) {
+            memcpy(&word, name + size - 8, 8);
+        } else {
+            word = 0;
+            for (; at < size; at++)
+                word = word << 8 | (unsigned char)name[at];
+        }
+        bits |= word;
+        hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
+        hash ^= hash >> 32;
     }
-    if (bits & 0x80) /* not ASCII */
+    if (bits & 0x8080808080808080u) /* not ASCII */
         return new_atom(
             state, is_utf8 ? PyUnicode_DecodeUTF8(name, size, NULL) : PyUnicode_DecodeLatin1(name, size, NULL));
-    PyObject **slot = &state->atoms[(hash ^ hash >> 16) & (ATOM_SLOTS - 1)];
+    PyObject **slot = &state->atoms[hash & (ATOM_SLOTS - 1)];
     if (*slot != NULL && PyUnicode_GET_LENGTH(*slot) == size
         && memcmp(PyUnicode_1BYTE_DATA(*slot), name, (size_t)size) == 0)
         return Py_NewRef(*slot);
@@ -183,13 +192,13 @@ read_atom(Reader *reader)
         reader->state, (const char *)data + header, size, tag == TAG_SMALL_ATOM_UTF8 || tag == TAG_ATOM_UTF8);
 }
 
-/* Set a field of a frozen dataclass, as its own __init__ does. Steals the value, which may be NULL. */
+/* Set a field of a frozen dataclass. Steals the value, which may be NULL. */
 static int
 set_field(State *state, PyObject *object, int field, PyObject *value)
 {
     if (value == NULL)
         return -1;
-    int result = PyObject_GenericSetAttr(object, state->fields[field], value);
+    int result = Py_TYPE(state->fields[field])->tp_descr_set(state->fields[field], object, value);
     Py_DECREF(value);
     return result;
 }
@@ -197,7 +206,7 @@ set_field(State *state, PyObject *object, int field, PyObject *value)
 /* A pid or a reference of which only the node has been read and set. (To call the class would take ten times as long:
  * the __init__ of a frozen dataclass is Python.) */
 static PyObject *
-read_identity(Reader *reader, PyObject *type)
+read_identity(Reader *reader, PyObject *type, int node_field)
 {
     if (!has(reader, 1))
         return NULL;
@@ -212,7 +221,7 @@ read_identity(Reader *reader, PyObject *type)
         Py_DECREF(node);
         return NULL;
     }
-    if (set_field(reader->state, identity, NODE, node) < 0)
+    if (set_field(reader->state, identity, node_field, node) < 0)
         Py_CLEAR(identity);
     return identity;
 }
@@ -222,14 +231,14 @@ read_pid(Reader *reader)
 {
     State *state = reader->state;
     reader->at += 1;
-    PyObject *pid = read_identity(reader, state->imported[PID]);
+    PyObject *pid = read_identity(reader, state->imported[PID], PID_NODE);
     if (pid == NULL)
         return NULL;
     const unsigned char *words = reader->data + reader->at;
     if (!has(reader, 12)
-        || set_field(state, pid, ID, PyLong_FromUnsignedLong(u32_at(words))) < 0
-        || set_field(state, pid, SERIAL, PyLong_FromUnsignedLong(u32_at(words + 4))) < 0
-        || set_field(state, pid, CREATION, PyLong_FromUnsignedLong(u32_at(words + 8))) < 0) {
+        || set_field(state, pid, PID_ID, PyLong_FromUnsignedLong(u32_at(words))) < 0
+        || set_field(state, pid, PID_SERIAL, PyLong_FromUnsignedLong(u32_at(words + 4))) < 0
+        || set_field(state, pid, PID_CREATION, PyLong_FromUnsignedLong(u32_at(words + 8))) < 0) {
         Py_DECREF(pid);
         return NULL;
     }
@@ -264,13 +273,13 @@ read_reference(Reader *reader)
     if (count < 1 || count > MAX_REFERENCE_WORDS)
         return NULL;
     reader->at += 3;
-    PyObject *reference = read_identity(reader, state->imported[REFERENCE]);
+    PyObject *reference = read_identity(reader, state->imported[REFERENCE], REFERENCE_NODE);
     if (reference == NULL)
         return NULL;
     const unsigned char *data = reader->data + reader->at;
     if (!has(reader, (uint64_t)(4 + 4 * count))
-        || set_field(state, reference, CREATION, PyLong_FromUnsignedLong(u32_at(data))) < 0
-        || set_field(state, reference, IDS, read_words(data + 4, count)) < 0) {
+        || set_field(state, reference, REFERENCE_CREATION, PyLong_FromUnsignedLong(u32_at(data))) < 0
+        || set_field(state, reference, REFERENCE_IDS, read_words(data + 4, count)) < 0) {
         Py_DECREF(reference);
         return NULL;
     }

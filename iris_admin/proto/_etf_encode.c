@@ -130,9 +130,11 @@ write_binary(Writer *writer, PyObject *binary)
 static int
 write_atom(Writer *writer, PyObject *atom)
 {
-    Py_ssize_t size;
-    const char *name = PyUnicode_AsUTF8AndSize(atom, &size);
-    if (name == NULL) {
+    Py_ssize_t size = PyUnicode_GET_LENGTH(atom);
+    const char *name;
+    if (PyUnicode_IS_ASCII(atom)) {
+        name = (const char *)PyUnicode_1BYTE_DATA(atom);
+    } else if ((name = PyUnicode_AsUTF8AndSize(atom, &size)) == NULL) {
         give_up();
         return -1;
     }
@@ -232,19 +234,35 @@ write_u32(Writer *writer, PyObject *number)
     return 0;
 }
 
-/* A field of a dataclass. */
-static int
-write_field(Writer *writer, PyObject *object, int field)
+static PyObject *
+field_of(Writer *writer, PyObject *object, int field)
 {
-    PyObject *value = PyObject_GetAttr(object, writer->state->fields[field]);
-    int result = -1;
-    if (value == NULL)
-        give_up();
-    else if (field != NODE)
-        result = write_u32(writer, value);
-    else if ((PyObject *)Py_TYPE(value) == writer->state->imported[ATOM])
-        result = write_atom(writer, value);
-    Py_XDECREF(value);
+    PyObject *descriptor = writer->state->fields[field];
+    PyObject *value = Py_TYPE(descriptor)->tp_descr_get(descriptor, object, (PyObject *)Py_TYPE(object));
+    return value != NULL ? value : give_up();
+}
+
+/* A field that is a number of 32 bits. */
+static int
+write_number(Writer *writer, PyObject *object, int field)
+{
+    PyObject *number = field_of(writer, object, field);
+    if (number == NULL)
+        return -1;
+    int result = write_u32(writer, number);
+    Py_DECREF(number);
+    return result;
+}
+
+/* A field that is the name of a node. */
+static int
+write_node(Writer *writer, PyObject *object, int field)
+{
+    PyObject *node = field_of(writer, object, field);
+    if (node == NULL)
+        return -1;
+    int result = (PyObject *)Py_TYPE(node) == writer->state->imported[ATOM] ? write_atom(writer, node) : -1;
+    Py_DECREF(node);
     return result;
 }
 
@@ -252,28 +270,26 @@ static int
 write_pid(Writer *writer, PyObject *pid)
 {
     static const char tag = TAG_NEW_PID;
-    if (write_bytes(writer, &tag, 1) < 0 || write_field(writer, pid, NODE) < 0 || write_field(writer, pid, ID) < 0
-        || write_field(writer, pid, SERIAL) < 0)
+    if (write_bytes(writer, &tag, 1) < 0 || write_node(writer, pid, PID_NODE) < 0
+        || write_number(writer, pid, PID_ID) < 0 || write_number(writer, pid, PID_SERIAL) < 0)
         return -1;
-    return write_field(writer, pid, CREATION);
+    return write_number(writer, pid, PID_CREATION);
 }
 
 static int
 write_reference(Writer *writer, PyObject *reference)
 {
-    PyObject *ids = PyObject_GetAttr(reference, writer->state->fields[IDS]);
-    if (ids == NULL) {
-        give_up();
+    PyObject *ids = field_of(writer, reference, REFERENCE_IDS);
+    if (ids == NULL)
         return -1;
-    }
     int result = -1;
     if (PyTuple_CheckExact(ids) && 1 <= PyTuple_GET_SIZE(ids) && PyTuple_GET_SIZE(ids) <= MAX_REFERENCE_WORDS) {
         char head[3] = {TAG_NEWER_REFERENCE, 0, (char)PyTuple_GET_SIZE(ids)};
         result = write_bytes(writer, head, 3);
         if (result == 0)
-            result = write_field(writer, reference, NODE);
+            result = write_node(writer, reference, REFERENCE_NODE);
         if (result == 0)
-            result = write_field(writer, reference, CREATION);
+            result = write_number(writer, reference, REFERENCE_CREATION);
         for (Py_ssize_t index = 0; result == 0 && index < PyTuple_GET_SIZE(ids); index++)
             result = write_u32(writer, PyTuple_GET_ITEM(ids, index));
     }

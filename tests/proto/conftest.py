@@ -9,13 +9,13 @@ import pytest
 from iris_admin.proto import _etf_decode, _etf_encode, etf
 from tests.proto.compiled import compiled_codec
 
-#: The one that compares the two needs both at once.
-_COMPARISON = "tests.proto.test_etf_twin"
+#: These compare the two, and so need both at once.
+_COMPARISONS = {"tests.proto.test_etf_twin", "tests.proto.test_etf_fuzzed"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     name = metafunc.module.__name__
-    if name.startswith("tests.proto.test_etf_") and name != _COMPARISON:
+    if name.startswith("tests.proto.test_etf_") and name not in _COMPARISONS:
         metafunc.parametrize("codec", ["pure", "compiled"], indirect=True, scope="module")
 
 
