@@ -91,10 +91,14 @@ _PLANS: Mapping[str, tuple[_Planned, ...]] = {
         _Planned(
             "Check Mnesia status",
             ("mnesia", "links", "quorum", "write-ahead log"),
-            ("iris-admin -n CORE mnesia info",),
+            ("iris-admin mnesia status", "iris-admin mnesia tables"),
         ),
-        _Planned("Fix: memory pressure", (), ("iris-admin -n NODE gc",)),
-        _Planned("Fix: Mnesia overload", (), ("iris-admin -n CORE mnesia transactions",)),
+        _Planned("Fix: memory pressure", (), ("iris-admin -n NODE gc --top 10 --by binary",)),
+        _Planned(
+            "Fix: Mnesia overload",
+            (),
+            ("iris-admin -n CORE mnesia transactions", "iris-admin -n CORE mnesia locks"),
+        ),
     ),
     "P2": (
         _Planned("Check offline storage", ("backlog", "write-ahead log"), ("iris-admin offline summary",)),
