@@ -18,6 +18,8 @@ Transactions =
         {workers, Loaders, Senders, Dumper} -> {length(Loaders) + length(Senders), Dumper =/= undefined};
         _ -> {undefined, undefined}
     end,
+%% The table has a serial number, chosen nodes and nodes that are down as well.
+Decision = [{'$1', [{'=:=', {element, 1, '$1'}, decision}], [true]}],
 Log = filename:join(mnesia:system_info(directory), "LATEST.LOG"),
 {
     Values,
@@ -28,6 +30,6 @@ Log = filename:join(mnesia:system_info(directory), "LATEST.LOG"),
     case mnesia:system_info(use_dir) of true -> filelib:file_size(Log); false -> undefined end,
     ets:info(mnesia_held_locks, size),
     ets:info(mnesia_lock_queue, size),
-    ets:info(mnesia_decision, size),
+    Try(fun() -> ets:select_count(mnesia_decision, Decision) end),
     Try(fun mnesia_recover:get_mnesia_downs/0)
 }

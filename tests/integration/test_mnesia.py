@@ -101,6 +101,22 @@ class TestTables:
         assert [node.master_node_tables for node in status.nodes] == [("dedup_log",), ()]
         assert status.problems == (f"{first.name} loads dedup_log from chosen nodes only",)
 
+    def test_undecided_transactions(self, demo: DemoCluster) -> None:
+        # The table has rows of other kinds too: a serial number always, and here a table's chosen nodes.
+        first = demo.cores[0]
+        rows = "[{decision, {tid, N, self()}, unclear, [node()], []} || N <- [-1, -2]]"
+        with joined(demo) as cluster:
+            before = cluster.mnesia_status(interval=0)
+            first.evaluate(f"ok = mnesia:set_master_nodes(dedup_log, ['{first.name}']).")
+            first.evaluate(f"ets:insert(mnesia_decision, {rows}).")
+            try:
+                status = cluster.mnesia_status(interval=0)
+            finally:
+                first.evaluate("ets:match_delete(mnesia_decision, {decision, {tid, '_', '_'}, unclear, '_', '_'}).")
+                first.evaluate("ok = mnesia:set_master_nodes(dedup_log, []).")
+        assert [node.undecided for node in before.nodes] == [0, 0]
+        assert [node.undecided for node in status.nodes] == [2, 0]
+
     def test_a_core_that_has_stopped_mnesia(self, fresh_demo: DemoCluster) -> None:
         first, second = fresh_demo.cores
         second.evaluate("mnesia:stop().")
