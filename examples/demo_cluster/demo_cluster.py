@@ -376,7 +376,10 @@ class DemoCluster:
 
     def suspend_node(self, node: DemoNode | str) -> None:
         """Let one node hang (SIGSTOP): its connections stay open and nothing answers."""
-        self._resolve(node)._signal(signal.SIGSTOP)
+        suspended = self._resolve(node)
+        suspended._signal(signal.SIGSTOP)
+        # Each of its threads stops when the kernel next looks at it; on a busy machine it may answer until then.
+        os.waitid(os.P_PID, suspended.pid, os.WSTOPPED)
 
     def resume_node(self, node: DemoNode | str) -> None:
         """Let a suspended node go on (SIGCONT)."""
