@@ -6,7 +6,7 @@
  * in step is small: a term that is read or written here must be what the pure codec would have made of it.
  * tests/proto/test_etf_twin.py compares the two.
  *
- * For whoever changes this file:
+ * For whoever changes these files:
  * - A function that returns NULL (or -1) has either set a Python exception, and the caller gets it (no memory,
  *   Ctrl-C), or has set none, and has given up.
  * - What a function returns is a new reference, what it is given is borrowed; the comment says so where it is not.

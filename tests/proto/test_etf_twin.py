@@ -109,7 +109,7 @@ def test_known_terms_and_their_neighbours(twin: ModuleType, data: bytes) -> None
 def test_known_terms_with_one_wrong_byte(twin: ModuleType, data: bytes) -> None:
     # The first bytes are headers, where every value may mean something else.
     for position in range(min(len(data), 40)):
-        for byte in range(256) if position < 8 else (0, 1, 106, 127, 128, 255):
+        for byte in range(256) if position < 6 else (0, 1, 106, 127, 128, 255):
             compare_decoding(twin, data[:position] + bytes((byte,)) + data[position + 1 :])
 
 
@@ -154,7 +154,7 @@ def test_terms_and_their_neighbours(term: Term, choice: st.DataObject) -> None:
     compare_decoding(twin, bytes(wrong))
 
 
-@pytest.mark.parametrize("depth", [1, 150, 199, 200, 201, 202, 1000, 9999, 10_000, 10_001])
+@pytest.mark.parametrize("depth", [1, 199, 200, 201, 202, 9999, 10_000, 10_001])
 @pytest.mark.parametrize(
     ("opening", "closing"),
     [
@@ -170,7 +170,7 @@ def test_terms_and_their_neighbours(term: Term, choice: st.DataObject) -> None:
     ],
     ids=["tuple", "large tuple", "list", "improper list", "tail", "value", "key", "record", "fun"],
 )
-@pytest.mark.parametrize("innermost", [b"j", b"a\x01", b"h\x00", b"R"])
+@pytest.mark.parametrize("innermost", [b"j", b"h\x00", b"R"])
 def test_nesting(twin: ModuleType, opening: bytes, closing: bytes, depth: int, innermost: bytes) -> None:
     compare_decoding(twin, b"\x83" + opening * depth + innermost + closing * depth)
 
