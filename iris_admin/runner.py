@@ -108,14 +108,19 @@ def perform(step: Step, find_node: NodeFinder, on_progress: Callable[[str], None
             return save_backup(label, terms)
         case Local(function):
             return function()
-        case PrepareAudit():
+        case PrepareAudit(None):
             from iris_admin.audit import prepare_audit
 
             prepare_audit()
-        case RecordChange():
-            from iris_admin.audit import record
+        case PrepareAudit(str() as command):
+            from iris_admin.audit import begin
 
-            record(step.command, step.node, step.plan, step.outcome, step.backup)
+            return begin(command, step.node, step.plan)
+        case RecordChange():
+            from iris_admin.audit import Begun, record
+
+            begun = step.begun if isinstance(step.begun, Begun) else None
+            record(step.command, step.node, step.plan, step.outcome, step.backup, begun)
         case RunCommand(arguments, timeout):
             from iris_admin.site_command import run_command
 

@@ -7,12 +7,13 @@ import os
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
 from iris_admin import audit
-from iris_admin.audit import AuditEntry, prepare_audit, read_audit, record
+from iris_admin.audit import AuditEntry, begin, prepare_audit, read_audit, record
 from iris_admin.client import Node
 from iris_admin.errors import AuditError, NodeDown
 from iris_admin.operations.changes import Change, audited
@@ -113,6 +114,44 @@ def test_the_default_is_in_the_state_directory(monkeypatch: pytest.MonkeyPatch, 
     assert audit.audit_file() == tmp_path / "home" / ".local" / "state" / "iris_admin" / "audit.jsonl"
 
 
+def _begin_and_die() -> None:
+    begin("offline clear", "core@db1", {"user": "bob"})
+    os._exit(9)
+
+
+class TestKilled:
+    """A program that is killed leaves its line all the same, once."""
+
+    def test_it_is_written_by_whoever_looks_next(self, file: Path) -> None:
+        process = get_context("fork").Process(target=_begin_and_die)
+        process.start()
+        process.join()
+        assert not file.read_bytes()
+        for _ in range(2):
+            (entry,) = read_audit().entries
+            assert (entry.command, entry.node, entry.plan) == ("offline clear", "core@db1", {"user": "bob"})
+            assert entry.process_id == process.pid
+            assert entry.outcome.startswith("not finished: the program was killed")
+        assert list(file.parent.iterdir()) == [file]
+
+    def test_or_by_whoever_changes_something_next(self, file: Path) -> None:
+        process = get_context("fork").Process(target=_begin_and_die)
+        process.start()
+        process.join()
+        begun = begin("gc", None, None)
+        assert file.read_bytes().count(b"\n") == 1
+        record("gc", None, None, "done", begun=begun)
+        assert [entry.command for entry in read_audit().entries] == ["offline clear", "gc"]
+
+    def test_one_that_is_under_way_is_left_alone(self, file: Path) -> None:
+        first, second = begin("gc", None, 1), begin("gc", None, 2)
+        assert len(read_audit().entries) == 0
+        record("gc", None, 1, "done", begun=first)
+        record("gc", None, 2, "done", begun=second)
+        assert [entry.plan for entry in read_audit().entries] == [1, 2]
+        assert list(file.parent.iterdir()) == [file]
+
+
 class TestAuditedOperations:
     """Whatever changes something is recorded, however it ends."""
 
@@ -160,7 +199,7 @@ class TestAuditedOperations:
         change = Change("clear", "n@h", "3 records")
         steps = list(_steps(audited(change, self.work(change))))
         assert steps == [
-            PrepareAudit(),
+            PrepareAudit("clear", "n@h", "3 records"),
             Progress("working"),
             RecordChange("clear", "n@h", "3 records", "all of it", Path("/b")),
         ]

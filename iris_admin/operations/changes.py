@@ -30,7 +30,7 @@ class Change:
 
 
 def audited(change: Change, work: Operation[T]) -> Operation[T]:
-    """Run an operation that changes something, and record it at its end, be that an error or a Ctrl-C.
+    """Run an operation that changes something, and record it at its end, be that an error, a Ctrl-C or a SIGKILL.
 
     Nothing is begun when the audit file cannot be written. To be put around the steps that change something, not
     around those before that only look: a change that was refused is none.
@@ -38,14 +38,14 @@ def audited(change: Change, work: Operation[T]) -> Operation[T]:
     :param change: ``work`` sets its ``outcome``, and its ``backup`` as soon as that exists.
     :raises AuditError: the audit file cannot be written.
     """
-    yield PrepareAudit()
+    begun = yield PrepareAudit(change.command, change.node, change.plan)
     try:
         result = yield from work
     except GeneratorExit:  # dropped by its driver, so that nobody would take a step from it
         raise
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}".removesuffix(": ")
-        yield RecordChange(change.command, change.node, change.plan, f"failed: {reason}", change.backup)
+        yield RecordChange(change.command, change.node, change.plan, f"failed: {reason}", change.backup, begun)
         raise
-    yield RecordChange(change.command, change.node, change.plan, change.outcome, change.backup)
+    yield RecordChange(change.command, change.node, change.plan, change.outcome, change.backup, begun)
     return result

@@ -84,18 +84,28 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class PrepareAudit:
-    """See that the audit file can be written; the result is None."""
+    """See that the audit file can be written, and note there that a change begins; the result is for
+    :class:`RecordChange`, or None without a command.
+    """
+
+    command: str | None = None
+    node: str | None = None
+    plan: object = None
 
 
 @dataclass(frozen=True, slots=True)
 class RecordChange:
-    """Append a line to the audit file; the result is None. :func:`iris_admin.audit.record` explains the fields."""
+    """Append a line to the audit file; the result is None. :func:`iris_admin.audit.record` explains the fields.
+
+    :param begun: what :class:`PrepareAudit` gave.
+    """
 
     command: str
     node: str | None
     plan: object
     outcome: str
     backup: Path | None = None
+    begun: object = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from demo_cluster import DemoCluster
 
+from iris_admin.audit import read_audit
 from iris_admin.backup import open_backup
 from iris_admin.errors import BackupError
 from iris_admin.operations.offline import payloads_of
@@ -104,6 +105,9 @@ def test_clear(demo_cluster: DemoCluster, user: str, tmp_path: Path, seed: int) 
     left = set(demo_cluster.stored(user))
     kept = {payload for path in command.backups() for record in open_backup(path) for payload in payloads_of(record)}
     assert everything - left <= kept
+    entries = read_audit(tmp_path / "audit.jsonl").entries
+    assert [entry.command for entry in entries] == ["offline clear"] * len(entries)
+    assert len(entries) == 1 or not kept
     assert left <= everything
     for path in command.backups():
         _, first = command.run("offline", "restore", str(path), "-o", "json")
