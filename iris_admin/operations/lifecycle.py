@@ -206,18 +206,19 @@ def stop_by_command(node: str, command: Sequence[str], *, wait: float = WAIT) ->
 
 def _recorded(node: str, action: str, plan: EndingPlan | None, do: Operation[Ended]) -> Operation[Ended]:
     """Do it, and write it to the audit file, however it ends."""
-    yield PrepareAudit()
     planned = None if plan is None else plan.to_dict()
+    begun = yield PrepareAudit(action, node, planned)
     try:
         ended = yield from do
     except GeneratorExit:
         raise
     except BaseException as error:
-        yield RecordChange(action, node, planned, f"not finished: {type(error).__name__}: {error}")
+        reason = f"not finished: {type(error).__name__}: {error}"
+        yield RecordChange(action, node, planned, reason, begun=begun)
         raise
     if ended.command is not None:
         planned = {"command": ended.command}
-    yield RecordChange(action, node, planned, ended.explanation, ended.saved)
+    yield RecordChange(action, node, planned, ended.explanation, ended.saved, begun)
     return ended
 
 
