@@ -11,7 +11,6 @@ with the containers around it no input needs more than about 100 times its own s
 
 from __future__ import annotations
 
-import gc
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -46,9 +45,6 @@ DEFAULT_MAX_SIZE = 256 * 1024 * 1024
 #: map becomes a :class:`Map`.
 _MAX_KEY_DEPTH = 200
 
-#: Input from which on it pays to hold back the cyclic garbage collector, in bytes. Nothing that is decoded here can
-#: be part of a cycle, and yet the collector would walk all of it again and again: half the time of a large reply.
-_PAUSE_COLLECTOR_FROM = 64 * 1024
 
 _MAX_CACHED_ATOMS = 8192
 
@@ -107,13 +103,7 @@ def decode_term(data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[
         raise DecodeError("the data ends before the term", offset=offset)
     if data[offset] == 121:
         return LocalTerm(data[offset + 1 :]), len(data)
-    if len(data) - offset < _PAUSE_COLLECTOR_FROM or not gc.isenabled():
-        return _decode(data, offset)
-    gc.disable()
-    try:
-        return _decode(data, offset)
-    finally:
-        gc.enable()
+    return _decode(data, offset)
 
 
 def _uncompress(data: bytes, max_size: int) -> bytes:

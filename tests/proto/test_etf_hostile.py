@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iris_admin.errors import DecodeError, EncodeError
-from iris_admin.proto import _etf_decode, _etf_encode
+from iris_admin.proto import _etf_decode, _etf_encode, etf
 from iris_admin.proto.etf import MAX_DEPTH, decode, decode_term, encode, encode_term
 from iris_admin.terms import (
     Atom,
@@ -241,7 +241,7 @@ def test_the_atom_cache_is_bounded() -> None:
 
 def test_the_collector_is_on_again_after_a_large_term() -> None:
     data = encode([1.5] * 20_000)
-    assert len(data) > _etf_decode._PAUSE_COLLECTOR_FROM
+    assert len(data) > etf._PAUSE_COLLECTOR_FROM
     decode(data)
     assert gc.isenabled()
     with pytest.raises(DecodeError):
