@@ -71,7 +71,8 @@ class StoreSummary(Result):
     :param core: the core that was asked.
     :param copies: the nodes that hold a copy.
     :param rows: how many rows there are, as the table itself says.
-    :param memory_bytes: of the table, without payloads of more than 64 bytes: those are kept outside it.
+    :param memory_bytes: of the table, without payloads of more than 64 bytes: those are kept outside it. Of a table on
+        disc only, the size of its file.
     :param rows_read: how many rows the figures below are of. Rows come and go meanwhile, so it may differ a little from
         ``rows`` even when nothing was cut.
     :param messages: how many messages; a row can hold a batch of them.
@@ -303,11 +304,16 @@ def describe_backlogs(users: Sequence[bytes], core: str) -> Operation[list[Backl
 
 def table_size(core: str) -> Operation[tuple[int, int]]:
     """The rows of ``offline_msg`` and the bytes of the table, which a core knows without counting."""
-    table = Atom("offline_msg")
-    rows = yield Call("mnesia", "table_info", (table, Atom("size")), node=core, idempotent=True)
-    words = yield Call("mnesia", "table_info", (table, Atom("memory")), node=core, idempotent=True)
+    items = ("size", "memory", "storage_type")
+    calls = [
+        Call("mnesia", "table_info", (Atom("offline_msg"), Atom(item)), node=core, idempotent=True) for item in items
+    ]
+    rows = yield calls[0]
+    memory = yield calls[1]
+    storage = yield calls[2]
     word_size = yield Call("erlang", "system_info", (Atom("wordsize"),), node=core, idempotent=True)
-    return rows, words * word_size
+    # Of a table on disc only it is the bytes of the file, otherwise words.
+    return rows, memory if storage == "disc_only_copies" else memory * word_size
 
 
 def store_bindings() -> dict[str, Term]:

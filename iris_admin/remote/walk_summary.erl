@@ -89,7 +89,9 @@ Add = fun(Found, #{rows := R, messages := M, bytes := B, oldest := O, keys := K,
     New = maps:without(maps:keys(maps:intersect(Ends, All)), All),
     Outer = lists:usort([hd(Keys), lists:last(Keys)]),
     #{top := Best, least := Least} = State,
-    {Better, Higher} = lists:foldl(Consider, {Best, Least}, Frequent(Keys, Outer, Least)),
+    %% Where nearly all keys are different, none is frequent.
+    Candidates = case length(Keys) - map_size(All) >= Least of true -> Frequent(Keys, Outer, Least); false -> Outer end,
+    {Better, Higher} = lists:foldl(Consider, {Best, Least}, Candidates),
     State#{
         rows := R + length(Keys), messages := M + M1, bytes := B + B1, oldest := min(O, lists:min(Times)),
         keys := K + map_size(New), users := U + Users(maps:keys(New), State),
