@@ -15,14 +15,14 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from iris_admin.errors import IrisAdminError, RemoteError
+from iris_admin.errors import IrisAdminError, RemoteError, UnsafeOperation
 from iris_admin.operations.changes import Change, audited
 from iris_admin.operations.delivery import Fate, Stored, deliver, flush, unpack
 from iris_admin.operations.guards import reachable_cores, refuse_unknown_user, refuse_when_partitioned
-from iris_admin.operations.offline import read_user_records
+from iris_admin.operations.offline import find_stores, read_user_records
 from iris_admin.operations.presence import Connection, find_connections
 from iris_admin.operations.results import Result, Table
-from iris_admin.operations.roles import members
+from iris_admin.operations.roles import Members, members
 from iris_admin.operations.steps import Call, Operation, Progress, SaveBackup
 from iris_admin.operations.users import user_id
 from iris_admin.terms import Atom, Term
@@ -111,6 +111,7 @@ def redeliver(user: str | bytes, nodes: Sequence[str], *, dry_run: bool = False)
     found = yield from members(nodes)
     core, cores = yield from reachable_cores(found)
     yield from refuse_when_partitioned(core)
+    core = yield from _core_that_stores(wanted, found)
     exported = yield from _exports_redeliver(core)
     if not dry_run:
         yield from flush(cores)
@@ -144,6 +145,28 @@ def redeliver(user: str | bytes, nodes: Sequence[str], *, dry_run: bool = False)
     change = Change("redeliver", core, plan | {"method": "safe procedure", "edge": connection.node})
     work = _by_the_safe_procedure(change, wanted, records, messages, connection, core, cores, conclude)
     return (yield from audited(change, work))
+
+
+def _core_that_stores(user: bytes, found: Members) -> Operation[str]:
+    """The core to read the user's messages from: some cores may not share their tables.
+
+    :raises UnsafeOperation: several stores hold messages of the user.
+    """
+    stores, _notes = yield from find_stores(found)
+    if len(stores) == 1:
+        return stores[0].core
+    holding = []
+    for store in stores:
+        head = yield from read_user_records(user, store.core, max_records=0)
+        if head.keys:
+            holding.append(store.core)
+    if len(holding) > 1:
+        raise UnsafeOperation(
+            f"{', '.join(holding)} do not share their tables, and each holds messages of this user",
+            node=holding[0],
+            hint="Join the cores' Mnesia first. Nothing was changed.",
+        )
+    return (holding or [stores[0].core])[0]
 
 
 def _by_iris(
