@@ -234,15 +234,21 @@ def _predict(stored: _Stored, unreachable: int) -> tuple[str, bool]:
     if not messages:
         return "Nothing is stored, so nothing is fetched.", False
     if rows == unreachable:
-        return f"None of the {messages} messages is fetched: they are in buckets that the user does not have.", False
-    some = f"all but those of {unreachable} rows in buckets that the user does not have" if unreachable else "all"
+        return "Nothing is fetched: what is stored is in buckets that the user does not have.", False
+    left_out = (
+        f", but those of {_count(unreachable, 'row')} in buckets that the user does not have" if unreachable else ""
+    )
     text = (
-        f"{messages} messages are stored. They leave the store ({some}) before they are sent, and nobody watches "
+        f"{_count(messages, 'message')} will leave the store{left_out}, before they are sent; and nobody watches "
         "whether they arrive: a connection that breaks then loses them"
     )
     if undeliverable:
-        text += f". {undeliverable} of them are no binaries, and crash the connection"
+        text += f". {undeliverable} of them cannot be sent, as binaries can, and will crash the connection"
     if messages >= HUGE_BACKLOG:
         text += f". So many have killed a connection ({HUGE_BACKLOG} and more are a danger), and were lost"
         return f"{text}. Export them before the user logs in.", True
     return f"{text}.", undeliverable > 0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

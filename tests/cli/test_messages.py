@@ -183,7 +183,7 @@ class TestAsking:
         demo_cluster.store(user, [b"one"])
         exit_code, output, errors = run("offline", "clear", user, environment=demo_environment)
         assert (exit_code, output) == (77, "")
-        assert "1 message in 1 rows" in errors
+        assert "1 message in 1 row" in errors
         assert "Without a terminal, --yes" in errors
         assert demo_cluster.stored(user) == [b"one"]
         assert not backups.exists()
@@ -192,8 +192,8 @@ class TestAsking:
     def test_with_yes(self, on_demo: Run, demo_cluster: DemoCluster, user: str) -> None:
         demo_cluster.store(user, [b"one"])
         result = on_demo("offline", "clear", user, "--yes")
-        assert "1 message in 1 rows" in result.stderr
-        assert "deleted   1 of 1 rows" in result.stdout
+        assert "1 message in 1 row" in result.stderr
+        assert "deleted   1 of 1 row" in result.stdout
         assert demo_cluster.stored(user) == []
 
     @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ class TestAsking:
             demo_cluster.store(user, [b"two"])
             os.write(terminal.descriptor, b"y\n")
             assert terminal.end() == 0
-            assert b"1 rows that came meanwhile are untouched" in terminal.seen
+            assert b"meanwhile, and not touched: 1 row" in terminal.seen
         assert demo_cluster.stored(user) == [b"two"]
 
     def test_an_interrupt_at_the_question(

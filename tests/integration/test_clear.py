@@ -374,7 +374,7 @@ class TestUser:
         assert [connection.kind for connection in found.connections] == ["tcp"]
         (stored,) = found.stored
         assert (stored.rows, stored.messages) == (2, 2)
-        assert "2 messages are stored" in found.next_login
+        assert "2 messages will leave the store" in found.next_login
         assert not found.danger
 
     def test_a_websocket_has_nothing_to_acknowledge(
@@ -400,7 +400,7 @@ class TestUser:
         found = self.report(demo_cluster, user)
         assert found.unreachable_rows == 1
         assert [(key.bucket, key.records) for key in found.keys] == [(0, 2), (7, 1)]
-        assert "1 rows in buckets that the user does not have" in found.next_login
+        assert "those of 1 row in buckets that the user does not have" in found.next_login
 
     def test_what_is_no_binary(self, demo_cluster: DemoCluster, user: str) -> None:
         demo_cluster.cores[0].evaluate(f'mnesia:dirty_write({{offline_msg, {{<<"{user}">>, 0}}, 1, #{{}}}}).')

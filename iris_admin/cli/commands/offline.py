@@ -289,9 +289,9 @@ def _export_lines(document: dict[str, Any]) -> list[str]:
 
 
 def _plan_lines(document: dict[str, Any], most: int | None = None) -> list[str]:
-    from iris_admin.cli.layout import fields, size, table
+    from iris_admin.cli.layout import count, fields, size, table
 
-    stored = f"{_messages(document['total_messages'])} in {document['total_records']} rows"
+    stored = f"{_messages(document['total_messages'])} in {count(document['total_records'], 'row')}"
     head: list[tuple[str, Any]] = [
         ("user", document["user"]),
         (
@@ -308,14 +308,15 @@ def _plan_lines(document: dict[str, Any], most: int | None = None) -> list[str]:
 
 
 def _cleared_lines(document: dict[str, Any]) -> list[str]:
-    from iris_admin.cli.layout import fields
+    from iris_admin.cli.layout import count, fields
 
+    left, arrived = count(document["left"], "row"), count(document["arrived"], "row")
     head: list[tuple[str, Any]] = [
         ("user", document["user"]),
-        ("deleted", f"{document['deleted']} of {document['planned']} rows"),
+        ("deleted", f"{document['deleted']} of {count(document['planned'], 'row')}"),
         ("gone before", document["gone"] or None),
-        ("left", f"{document['left']} rows are stored nevertheless" if document["left"] else None),
-        ("arrived", f"{document['arrived']} rows that came meanwhile are untouched" if document["arrived"] else None),
+        ("left", f"stored nevertheless: {left}" if document["left"] else None),
+        ("arrived", f"meanwhile, and not touched: {arrived}" if document["arrived"] else None),
         ("verified", "the store has none of them" if document["verified"] and not document["left"] else None),
         ("not verified", None if document["verified"] else "the store could not be read afterwards"),
     ]
@@ -324,14 +325,14 @@ def _cleared_lines(document: dict[str, Any]) -> list[str]:
 
 
 def _restored_lines(document: dict[str, Any]) -> list[str]:
-    from iris_admin.cli.layout import fields
+    from iris_admin.cli.layout import count, fields
 
     done = "would be put back" if document["dry_run"] else "put back"
     head: list[tuple[str, Any]] = [
         ("file", document["file"]),
         ("made for", f"{document['label']}, {document['saved']}"),
         ("core", document["core"]),
-        (done, f"{document['put_back']} of {document['records']} records"),
+        (done, f"{document['put_back']} of {count(document['records'], 'record')}"),
         ("stored anyway", document["already_stored"] or None),
         ("before", document["put_back_before"] or None),
     ]
