@@ -8,9 +8,10 @@ from iris_admin.operations.steps import AllOf, Call, Operation
 from iris_admin.terms import Atom
 
 
-def reachable_cores(found: Members) -> Operation[tuple[str, list[str]]]:
-    """A core to work with, and all running ones.
+def reachable_cores(found: Members, core: str | None = None) -> Operation[tuple[str, list[str]]]:
+    """A core to work with, and all that run one Mnesia with it.
 
+    :param core: the core to work with; by default the first.
     :raises NotApplicable: there is none.
     :raises UnsafeOperation: a running core cannot be reached: rows may be under way there.
     """
@@ -20,7 +21,7 @@ def reachable_cores(found: Members) -> Operation[tuple[str, list[str]]]:
             f"only Iris cores store messages, and none was reached: {roles}",
             hint="Name a core, or a node that is connected to one, with -n.",
         )
-    core = found.cores[0]
+    core = core or found.cores[0]
     running = yield Call("mnesia", "system_info", (Atom("running_db_nodes"),), node=core, idempotent=True)
     missing = sorted({str(node) for node in running}.difference(found.cores))
     if missing:

@@ -110,8 +110,10 @@ def redeliver(user: str | bytes, nodes: Sequence[str], *, dry_run: bool = False)
     wanted = user_id(user)
     found = yield from members(nodes)
     core, cores = yield from reachable_cores(found)
+    storing = yield from _core_that_stores(wanted, found)
+    if storing not in cores:
+        core, cores = yield from reachable_cores(found, storing)
     yield from refuse_when_partitioned(core)
-    core = yield from _core_that_stores(wanted, found)
     exported = yield from _exports_redeliver(core)
     if not dry_run:
         yield from flush(cores)
