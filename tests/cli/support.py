@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from iris_admin.cli.main import main
+
+#: Before 8.2, click's runner mixed the two outputs unless it was told not to; since then it keeps them apart.
+_SEPARATE = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
 
 SCRIPT = Path(sys.executable).with_name("iris-admin")
 
@@ -32,7 +36,7 @@ def invoke(*args: str, environment: Mapping[str, str] | None = None, stdin: str 
     :param environment: the only variables of :data:`OUR_VARIABLES` that are set.
     """
     env: dict[str, str | None] = {**dict.fromkeys(OUR_VARIABLES), **(environment or {})}
-    return CliRunner(env=env).invoke(main, list(args), input=stdin)
+    return CliRunner(env=env, **_SEPARATE).invoke(main, list(args), input=stdin)
 
 
 def clean_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
