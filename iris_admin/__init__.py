@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from iris_admin.client import Node, connect
     from iris_admin.cluster import Cluster, connect_cluster
     from iris_admin.syntax import format_term, parse_term
+    from iris_admin.tls import Tls
 
 __all__ = [
     "Atom",
     "Cluster",
     "Node",
+    "Tls",
     "__version__",
     "charlist",
     "connect",
@@ -33,6 +35,7 @@ __all__ = [
 _HOMES = {
     "Cluster": "iris_admin.cluster",
     "Node": "iris_admin.client",
+    "Tls": "iris_admin.tls",
     "connect": "iris_admin.client",
     "connect_cluster": "iris_admin.cluster",
     "format_term": "iris_admin.syntax",

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from iris_admin.calls import Called, encode_call
 from iris_admin.cookie import find_cookie
+from iris_admin.errors import ConfigError
 from iris_admin.node_name import NodeName
 from iris_admin.operations.steps import Operation
 from iris_admin.proto.connection import DEFAULT_NET_TICKTIME, CallEnded
 from iris_admin.runner import run
 from iris_admin.terms import Term
+from iris_admin.tls import Tls
 from iris_admin.transport.connector import Connector
 from iris_admin.transport.dialing import Dialing, default_epmd_port
 from iris_admin.transport.retry import with_retries
@@ -56,6 +58,7 @@ def connect(
     name: str | None = None,
     epmd_port: int | None = None,
     net_ticktime: float = DEFAULT_NET_TICKTIME,
+    tls: Tls | None = None,
 ) -> Node:
     """Join a node's cluster as a hidden node.
 
@@ -68,7 +71,8 @@ def connect(
         that two operators never clash and no new atom is left behind.
     :param epmd_port: EPMD's TCP port; by default ``ERL_EPMD_PORT`` or 4369.
     :param net_ticktime: the cluster's, in seconds: after a quarter more of silence the node counts as gone.
-    :raises ConfigError: the node name or the cookie is unusable.
+    :param tls: for nodes that use TLS distribution: how; by default it is plain.
+    :raises ConfigError: the node name, the cookie or a file for TLS is unusable.
     :raises ConnectError: the node cannot be joined; its kinds say which step failed.
     """
     dialing = dialing_for(
@@ -79,6 +83,7 @@ def connect(
         name=name,
         epmd_port=epmd_port,
         net_ticktime=net_ticktime,
+        tls=tls,
     )
     joined = Node(dialing, timeout=timeout)
     joined.reconnect()
@@ -103,11 +108,14 @@ def dialing_for(
     name: str | None = None,
     epmd_port: int | None = None,
     net_ticktime: float = DEFAULT_NET_TICKTIME,
+    tls: Tls | None = None,
 ) -> Dialing:
     """All that is needed to reach a node; :func:`connect` explains the parameters.
 
     :raises ConfigError: the node name or the cookie is unusable.
     """
+    if tls is not None and not isinstance(tls, Tls):
+        raise ConfigError(f"tls must be like Tls(ca_file=…), not {tls!r}")
     return Dialing(
         target=NodeName.parse(node),
         cookie=find_cookie(cookie, cookie_file),
@@ -115,6 +123,7 @@ def dialing_for(
         epmd_port=default_epmd_port() if epmd_port is None else epmd_port,
         net_ticktime=net_ticktime,
         connect_timeout=connect_timeout,
+        tls=tls,
     )
 
 

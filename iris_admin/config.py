@@ -9,6 +9,7 @@
     cookie_file = "~/.iris.cookie"   # relative to the directory of this file
     epmd_port = 4369
     timeout = 10                     # in seconds
+    tls = { ca_file = "ca.pem" }      # where the nodes use TLS distribution: true, or as for iris_admin.Tls
     expected = ["iris_core@db1", "iris_edge1@web1"]   # what should be there: doctor misses what is not
 
     [clusters.prod.commands]         # for a node that is down; {name} and {host} are the parts of its name
@@ -29,10 +30,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iris_admin.errors import ConfigError
 from iris_admin.node_name import NodeName
+
+if TYPE_CHECKING:
+    from iris_admin.tls import Tls
 
 CONFIG_VARIABLE = "IRIS_ADMIN_CONFIG"
 
@@ -46,6 +50,7 @@ class ClusterConfig:
     :ivar epmd_port: EPMD's TCP port.
     :ivar timeout: of connecting and of each call, in seconds.
     :ivar expected: full names of the nodes that should be there; empty where the file does not say.
+    :ivar tls: None where the file does not say; otherwise ``on``, and arguments of :class:`iris_admin.Tls`.
     :ivar commands: the site's own commands, by ``start`` and ``stop``; see :mod:`iris_admin.site_command`.
     """
 
@@ -58,6 +63,7 @@ class ClusterConfig:
         timeout: float | None = None,
         commands: Mapping[str, str] | None = None,
         expected: tuple[str, ...] = (),
+        tls: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = name
         self.node = node
@@ -66,6 +72,7 @@ class ClusterConfig:
         self.timeout = timeout
         self.commands = dict(commands or {})
         self.expected = expected
+        self.tls = tls
 
     def __repr__(self) -> str:
         return f"<ClusterConfig {self.name}: {self.node}>"
@@ -79,6 +86,8 @@ class ClusterConfig:
             options["epmd_port"] = self.epmd_port
         if self.timeout is not None:
             options["timeout"] = options["connect_timeout"] = self.timeout
+        if (tls := tls_of(self.tls)) is not None:
+            options["tls"] = tls
         return options
 
 
@@ -132,6 +141,22 @@ class Config:
                 f"the configuration file {self.path} has no cluster {name!r}",
                 hint=f"Its clusters: {known}" if known else f"Add a table [clusters.{name}] with a node.",
             ) from None
+
+
+def tls_of(*settings: Mapping[str, Any] | None) -> Tls | None:
+    """What several sources say of TLS, the later ones before the earlier.
+
+    :param settings: each like :attr:`ClusterConfig.tls`.
+    :returns: None for plain distribution.
+    """
+    whole: dict[str, Any] = {}
+    for setting in settings:
+        whole |= setting or {}
+    if not whole.pop("on", False):
+        return None
+    from iris_admin.tls import Tls
+
+    return Tls(**whole)
 
 
 def config_path(path: str | os.PathLike[str] | None = None) -> Path:
@@ -230,7 +255,8 @@ class _Reader:
         key = f"clusters.{name}"
         if not isinstance(table, dict):
             raise self._error(key, f"must be a table, [{key}]")
-        self._refuse_unknown(table, f"{key}.", ("node", "cookie_file", "epmd_port", "timeout", "commands", "expected"))
+        known = ("node", "cookie_file", "epmd_port", "timeout", "tls", "commands", "expected")
+        self._refuse_unknown(table, f"{key}.", known)
         node = self._text(table, "node", f"{key}.node")
         if node is None:
             raise self._error(f"{key}.node", "is missing")
@@ -238,7 +264,6 @@ class _Reader:
             NodeName.parse(node)
         except ConfigError as error:
             raise self._error(f"{key}.node", f"is wrong: {error}") from None
-        cookie_file = self._text(table, "cookie_file", f"{key}.cookie_file")
         port = table.get("epmd_port")
         if port is not None and not (type(port) is int and 0 < port < 65536):
             raise self._error(f"{key}.epmd_port", f"must be a TCP port, not {port!r}")
@@ -248,12 +273,28 @@ class _Reader:
         return ClusterConfig(
             name,
             node,
-            None if cookie_file is None else self._file.absolute().parent / Path(cookie_file).expanduser(),
+            self._path(table, "cookie_file", f"{key}.cookie_file"),
             port,
             None if timeout is None else float(timeout),
             self._commands(key, table.get("commands", {})),
             self._expected(table, f"{key}.expected"),
+            self._tls(f"{key}.tls", table.get("tls")),
         )
+
+    def _tls(self, key: str, table: Any) -> dict[str, Any] | None:
+        if table is None or isinstance(table, bool):
+            return None if table is None else {"on": table}
+        if not isinstance(table, dict):
+            raise self._error(key, f"must be true, false, or a table, [{key}]")
+        files = ("ca_file", "certificate", "key")
+        self._refuse_unknown(table, f"{key}.", (*files, "server_name", "verify"))
+        settings: dict[str, Any] = {"on": True} | {name: self._path(table, name, f"{key}.{name}") for name in files}
+        settings["server_name"] = self._text(table, "server_name", f"{key}.server_name")
+        verify = table.get("verify")
+        if verify is not None and not isinstance(verify, bool):
+            raise self._error(f"{key}.verify", f"must be true or false, not {verify!r}")
+        settings["verify"] = verify
+        return {name: value for name, value in settings.items() if value is not None}
 
     def _commands(self, key: str, table: Any) -> dict[str, str]:
         key = f"{key}.commands"
@@ -267,6 +308,11 @@ class _Reader:
         if value is not None and not (isinstance(value, str) and value):
             raise self._error(full_key, f"must be a text, not {value!r}")
         return value
+
+    def _path(self, table: Mapping[str, Any], key: str, full_key: str) -> Path | None:
+        """A file, relative to the directory of the configuration file."""
+        text = self._text(table, key, full_key)
+        return None if text is None else self._file.absolute().parent / Path(text).expanduser()
 
     def _refuse_unknown(self, table: Mapping[str, Any], prefix: str, known: tuple[str, ...]) -> None:
         for key in table:

@@ -19,19 +19,21 @@ from iris_admin.errors import (
     HandshakeRefused,
     IrisAdminError,
     NodeDown,
+    TlsError,
 )
 from iris_admin.node_name import NodeName
 from iris_admin.operations.identity import identity
 from iris_admin.operations.results import Result, Table
 from iris_admin.proto import epmd
 from iris_admin.runner import run
+from iris_admin.tls import Tls
 from iris_admin.transport.dialing import Dialing, default_epmd_port, query_epmd
 
 if TYPE_CHECKING:
     from iris_admin.cluster import Cluster
 
 #: Options of :func:`find_nodes`.
-_FIND_OPTIONS = ("cookie", "cookie_file", "epmd_port", "timeout", "connect_timeout")
+_FIND_OPTIONS = ("cookie", "cookie_file", "epmd_port", "timeout", "connect_timeout", "tls")
 #: Asking nodes waits for the network, not for the processor.
 _THREADS = 16
 
@@ -71,6 +73,7 @@ def find_nodes(
     epmd_port: int | None = None,
     timeout: float | None = None,
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
+    tls: Tls | None = None,
 ) -> Table[FoundNode]:
     """Ask the EPMD of each host for its nodes, and each node who it is.
 
@@ -78,9 +81,13 @@ def find_nodes(
 
     :param hosts: names or addresses.
     :param timeout: of all that is asked of one node, in seconds; by default that for connecting.
+    :param tls: as for :func:`iris_admin.connect`.
+    :raises ConfigError: a file for TLS is unusable.
     :raises EpmdUnreachable: there is only one host, and its EPMD does not answer.
     :raises HostNotFound: likewise.
     """
+    if tls is not None:
+        tls.context()  # before anything is sent
     port = default_epmd_port() if epmd_port is None else epmd_port
     seconds = connect_timeout if timeout is None else timeout
     found: list[tuple[FoundNode, Dialing | None]] = []
@@ -103,6 +110,7 @@ def find_nodes(
                     cookie_file=cookie_file,
                     epmd_port=port,
                     connect_timeout=connect_timeout,
+                    tls=tls,
                 )
             except ConfigError as error:
                 found.append((replace(listed, problem=str(error)), None))
@@ -193,7 +201,7 @@ def _ask(listed: FoundNode, dialing: Dialing, timeout: float) -> FoundNode:
             renamed = replace(dialing, target=replace(name, port=port), address=dialing.host)
             return _ask(replace(listed, node=error.actual_name), renamed, timeout)
         return replace(listed, answers=True, problem=str(error))
-    except CookieMismatch as error:
+    except (CookieMismatch, TlsError) as error:
         return replace(listed, answers=True, problem=str(error))
     except IrisAdminError as error:
         return replace(listed, answers=False, problem=str(error))
@@ -224,7 +232,7 @@ def connect_somewhere(node: str, *, expected: Sequence[str] = (), **options: Any
 
     try:
         return connect_cluster(node, **options)
-    except (CookieMismatch, HandshakeRefused):
+    except (CookieMismatch, HandshakeRefused, TlsError):
         raise
     except (ConnectError, NodeDown, CallTimeout) as error:
         first = error

@@ -15,7 +15,16 @@
     │   ├── NotAnErlangNode        what answers on that port is no Erlang node
     │   ├── HandshakeTimeout       the port accepts, but nobody finishes the handshake
     │   ├── HandshakeRefused       the node said no, and why
-    │   └── CookieMismatch         the node closed the link on our cookie's digest
+    │   ├── CookieMismatch         the node closed the link on our cookie's digest
+    │   └── TlsError               TLS with the node failed, in another way than those below
+    │       ├── TlsRequired              the node speaks TLS, and we did not
+    │       ├── TlsNotSpoken             we speak TLS, and the node does not
+    │       ├── TlsVersionMismatch       the node speaks only versions of TLS that are too old
+    │       ├── CertificateNotTrusted    nobody whom we trust has signed the node's certificate
+    │       ├── CertificateExpired       the node's certificate is not valid any more, or not yet
+    │       ├── CertificateNameMismatch  the node's certificate is for another host
+    │       ├── ClientCertificateRequired  the node wants a certificate of ours, and we have none
+    │       └── ClientCertificateRefused   the node does not accept our certificate
     ├── ChatError                an edge does not serve a client as the protocol says
     ├── NodeDown                 the link was lost while it was in use
     ├── CallTimeout              no answer in time; the remote process was killed (also a TimeoutError)
@@ -156,7 +165,14 @@ class NotAnErlangNode(ConnectError):
 
 
 class HandshakeTimeout(ConnectError):
-    """The distribution port accepts connections, but nobody finishes the handshake."""
+    """The distribution port accepts connections, but nobody finishes the handshake.
+
+    :param in_tls: whether it was the handshake of TLS, which comes first.
+    """
+
+    def __init__(self, message: str, *, node: str | None = None, hint: str | None = None, in_tls: bool = False) -> None:
+        super().__init__(message, node=node, hint=hint)
+        self.in_tls = in_tls
 
 
 class HandshakeRefused(ConnectError):
@@ -182,6 +198,52 @@ class HandshakeRefused(ConnectError):
 
 class CookieMismatch(ConnectError):
     """The node does not share our cookie."""
+
+    exit_code = EX_NOPERM
+
+
+class TlsError(ConnectError):
+    """TLS with the node failed; its kinds say why, where that is known."""
+
+
+class TlsRequired(TlsError):
+    """The node speaks TLS, and we did not."""
+
+
+class TlsNotSpoken(TlsError):
+    """We speak TLS, and what answers on the distribution port does not."""
+
+
+class TlsVersionMismatch(TlsError):
+    """The node speaks no version of TLS that is new enough."""
+
+
+class CertificateNotTrusted(TlsError):
+    """The node's certificate is signed by nobody whom we trust, so it may be anybody."""
+
+    exit_code = EX_NOPERM
+
+
+class CertificateExpired(TlsError):
+    """The node's certificate is not valid any more, or not yet."""
+
+    exit_code = EX_NOPERM
+
+
+class CertificateNameMismatch(TlsError):
+    """The node's certificate is for another host."""
+
+    exit_code = EX_NOPERM
+
+
+class ClientCertificateRequired(TlsError):
+    """The node wants a certificate of ours, and we have none."""
+
+    exit_code = EX_NOPERM
+
+
+class ClientCertificateRefused(TlsError):
+    """The node does not accept our certificate."""
 
     exit_code = EX_NOPERM
 

@@ -84,6 +84,43 @@ def _shared_options(*, hidden: bool) -> list[click.Option]:
             help="TCP port of EPMD on the nodes' hosts; by default 4369. [ERL_EPMD_PORT]",
         ),
         option(
+            "--tls/--no-tls",
+            help="Whether the nodes use TLS distribution; each of the options for TLS says so, too. [IRIS_ADMIN_TLS]",
+        ),
+        option(
+            "--tls-ca-file",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="Certificates of the authorities that have signed those of the nodes; by default those that this "
+            "machine trusts. [IRIS_ADMIN_TLS_CA_FILE]",
+        ),
+        option(
+            "--tls-certificate",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="Our certificate, for nodes that want one. [IRIS_ADMIN_TLS_CERTIFICATE]",
+        ),
+        option(
+            "--tls-key",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="Its private key; by default it is in the same file. [IRIS_ADMIN_TLS_KEY]",
+        ),
+        option(
+            "--tls-server-name",
+            metavar="NAME",
+            help="Name that the nodes' certificates must be for; by default the host of each node. "
+            "[IRIS_ADMIN_TLS_SERVER_NAME]",
+        ),
+        option(
+            "--tls-no-verify",
+            "tls_verify",
+            is_flag=True,
+            flag_value=False,
+            default=True,
+            help="Do not check the nodes' certificates: then whoever is on the way can pose as a node.",
+        ),
+        option(
             "--timeout",
             type=float,
             metavar="S",

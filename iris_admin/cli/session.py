@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 FORMATS = ("table", "json", "jsonl", "csv")
 NODE_VARIABLE = "IRIS_ADMIN_NODE"
 TIMEOUT_VARIABLE = "IRIS_ADMIN_TIMEOUT"
+TLS_VARIABLE = "IRIS_ADMIN_TLS"
+#: Options for TLS by what :class:`iris_admin.Tls` calls them; each also has a variable, except for the last.
+_TLS_OPTIONS = ("ca_file", "certificate", "key", "server_name", "verify")
 
 _NO_NODE = "No node was named. Use -n NODE, or set IRIS_ADMIN_NODE, or name a cluster of the configuration file by -c."
 
@@ -35,7 +38,7 @@ class Session:
 
     def __init__(self) -> None:
         self.given: dict[str, Any] = {}
-        self._warned_of_cookie = False
+        self._warned: set[str] = set()
 
     @classmethod
     def of(cls, ctx: click.Context) -> Session:
@@ -87,7 +90,7 @@ class Session:
         if "cookie" in given and "cookie_file" in given:
             raise click.UsageError("--cookie and --cookie-file exclude each other.")
         if "cookie" in given:
-            self._warn_of_cookie()
+            self._warn_once("a cookie on the command line shows in the list of processes; use --cookie-file FILE")
             options["cookie"] = given["cookie"]
         if "cookie_file" in given:
             options["cookie_file"] = given["cookie_file"]
@@ -95,7 +98,31 @@ class Session:
             options["epmd_port"] = given["epmd_port"]
         if "timeout" in given:
             options["timeout"] = options["connect_timeout"] = given["timeout"]
+        options |= self._tls(named, default)
         return options
+
+    def _tls(self, named: ClusterConfig | None, default: ClusterConfig | None) -> dict[str, Any]:
+        """How TLS is spoken; empty for plain distribution. An option for it asks for it."""
+        by_variable: dict[str, Any] = {
+            name: value for name in _TLS_OPTIONS[:-1] if (value := os.environ.get(_variable(name)))
+        }
+        by_option = {name: self.given[f"tls_{name}"] for name in _TLS_OPTIONS if f"tls_{name}" in self.given}
+        if os.environ.get(TLS_VARIABLE) or by_variable:
+            by_variable["on"] = _switch(os.environ.get(TLS_VARIABLE) or "1")
+        if "tls" in self.given or by_option:
+            by_option["on"] = self.given.get("tls", True)
+        if not (default or named or by_variable or by_option):
+            return {}
+        from iris_admin.config import tls_of
+
+        tls = tls_of(
+            None if default is None else default.tls, by_variable, None if named is None else named.tls, by_option
+        )
+        if tls is None:
+            return {"tls": None}
+        if not tls.verify:
+            self._warn_once("the nodes' certificates are not checked: whoever is on the way can pose as a node")
+        return {"tls": tls}
 
     def _clusters(self) -> tuple[ClusterConfig | None, ClusterConfig | None]:
         """The cluster that the command line names, and the one that is meant where nothing is named."""
@@ -198,10 +225,10 @@ class Session:
             node = seed
         return dialing_for(node, **options)
 
-    def _warn_of_cookie(self) -> None:
-        if not self._warned_of_cookie:
-            self._warned_of_cookie = True
-            self.warn("a cookie on the command line shows in the list of processes; use --cookie-file FILE")
+    def _warn_once(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            self.warn(text)
 
     # To write
 
@@ -239,6 +266,18 @@ class Session:
         # What the terminal's character set lacks is escaped; JSON and its own escapes come without it.
         encoding = sys.stdout.encoding or "utf-8"
         sys.stdout.write(output.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _variable(name: str) -> str:
+    return f"{TLS_VARIABLE}_{name.upper()}"
+
+
+def _switch(text: str) -> bool:
+    from iris_admin.errors import ConfigError
+
+    if text not in ("0", "1"):
+        raise ConfigError(f"the variable {TLS_VARIABLE} must be 1 or 0, not {text!r}")
+    return text == "1"
 
 
 def _seconds(text: str) -> float:

@@ -21,11 +21,14 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from hashlib import md5
 
-from iris_admin.errors import CookieMismatch, HandshakeRefused, ProtocolError
+from iris_admin.errors import CookieMismatch, HandshakeRefused, ProtocolError, TlsRequired
 from iris_admin.proto.flags import NEEDED_FROM_PEER, OUR_FLAGS, DistributionFlags
 
 _NAME_HEAD = struct.Struct(">cQIH")
 _CHALLENGE_HEAD = struct.Struct(">cQIIH")
+
+#: How an alert of TLS begins: what a node that speaks TLS answers to plain distribution.
+_TLS_ALERT = b"\x15\x03"
 
 _COOKIE_HINT = "Compare the cookie's hash with the node's: erlang:md5(atom_to_list(erlang:get_cookie()))."
 _STATUS_HINTS = {
@@ -109,12 +112,20 @@ class Handshake:
 
         :raises HandshakeRefused: the node said no.
         :raises CookieMismatch: the node's digest is not that of our cookie.
+        :raises TlsRequired: the node speaks TLS, and we do not.
         :raises ProtocolError: the node said something else altogether.
         """
         self._buffer += data
         while self._waiting is not _Waiting.DONE:
             if len(self._buffer) < self._length_bytes:
                 return
+            if self._buffer[:2] == _TLS_ALERT and self._waiting is _Waiting.FOR_STATUS and self._length_bytes == 2:
+                raise TlsRequired(
+                    f"{self._peer} uses TLS distribution",
+                    node=self._peer,
+                    hint="Use TLS as well: --tls, with --tls-ca-file FILE where its authority is your own, "
+                    "or tls=Tls(ca_file=…).",
+                )
             end = self._length_bytes + int.from_bytes(self._buffer[: self._length_bytes], "big")
             if end > 4096:
                 raise self._nonsense(self._buffer[:16])
@@ -134,7 +145,8 @@ class Handshake:
         return HandshakeRefused(
             f"{self._peer} closed the connection during the handshake",
             node=self._peer,
-            hint="Is that port an Erlang node's distribution port? Does the node use TLS distribution?",
+            hint="Is that port an Erlang node's distribution port?"
+            + (" Does the node use TLS distribution (--tls)?" if self._length_bytes == 2 else ""),
         )
 
     def rest(self) -> bytes:

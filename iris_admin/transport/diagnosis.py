@@ -10,10 +10,12 @@ from iris_admin.errors import (
     ConnectError,
     CookieMismatch,
     EpmdUnreachable,
+    HandshakeTimeout,
     HostNotFound,
     IrisAdminError,
     NodeNotFound,
     NodeUnreachable,
+    TlsError,
 )
 from iris_admin.proto import epmd
 from iris_admin.proto.etf import encode_term
@@ -28,11 +30,14 @@ NAME_RESOLUTION = "name resolution"
 EPMD = "EPMD"
 REGISTRATION = "registration"
 TCP = "TCP"
+TLS = "TLS"
 HANDSHAKE = "handshake"
 COOKIE = "cookie"
 APPLICATION = "application"
 #: From the ground up: each needs all those before it.
 LAYERS = (NAME_RESOLUTION, EPMD, REGISTRATION, TCP, HANDSHAKE, COOKIE, APPLICATION)
+#: Likewise, where one of the two sides speaks TLS.
+LAYERS_WITH_TLS = (NAME_RESOLUTION, EPMD, REGISTRATION, TCP, TLS, HANDSHAKE, COOKIE, APPLICATION)
 
 #: What one question may take, in seconds: an operator waits, and has waited for the failure already.
 PATIENCE = 2.0
@@ -43,6 +48,7 @@ _LAYER_OF_ERROR: tuple[tuple[type[IrisAdminError], str], ...] = (
     (NodeNotFound, REGISTRATION),
     (NodeUnreachable, TCP),
     (CookieMismatch, COOKIE),
+    (TlsError, TLS),
     (ConnectError, HANDSHAKE),
 )
 
@@ -51,7 +57,7 @@ _LAYER_OF_ERROR: tuple[tuple[type[IrisAdminError], str], ...] = (
 class Layer:
     """One layer of a connection.
 
-    :param name: one of :data:`LAYERS`.
+    :param name: one of :data:`LAYERS_WITH_TLS`.
     :param status: ``not needed`` is said of EPMD where the node's port was given.
     :param detail: what was found there, in words.
     :param advice: what to try, if it failed.
@@ -71,7 +77,7 @@ def diagnose(dialing: Dialing, error: IrisAdminError | None = None) -> list[Laye
 
     :param dialing: how the node was dialled.
     :param error: how that failed.
-    :returns: all of :data:`LAYERS`, in their order.
+    :returns: all of :data:`LAYERS`, in their order; :data:`LAYERS_WITH_TLS` where one of the two sides speaks TLS.
     """
     found = _Findings(dialing)
     failed = _layer_of(error)
@@ -82,9 +88,10 @@ def diagnose(dialing: Dialing, error: IrisAdminError | None = None) -> list[Laye
             error = None
         except IrisAdminError as second:
             error, failed = second, _layer_of(second) or APPLICATION
+    names = LAYERS_WITH_TLS if dialing.tls is not None or failed == TLS else LAYERS
     layers = []
-    for name in LAYERS:
-        reached = failed is None or LAYERS.index(name) <= LAYERS.index(failed)
+    for name in names:
+        reached = failed is None or names.index(name) <= names.index(failed)
         if name in (EPMD, REGISTRATION) and dialing.target.port is not None:
             layers.append(Layer(name, "not needed", "the node's port was given"))
         elif not reached:
@@ -100,6 +107,8 @@ def diagnose(dialing: Dialing, error: IrisAdminError | None = None) -> list[Laye
 
 
 def _layer_of(error: IrisAdminError | None) -> str | None:
+    if isinstance(error, HandshakeTimeout) and error.in_tls:
+        return TLS
     return next((layer for kind, layer in _LAYER_OF_ERROR if isinstance(error, kind)), None)
 
 
@@ -141,6 +150,9 @@ class _Findings:
             return f"worked before, now: {error}"
         if layer == TCP:
             return f"{self._host}:{self._port or '?'} accepts connections"
+        if layer == TLS:
+            checked = self._dialing.tls is not None and self._dialing.tls.verify
+            return f"its certificate is {f'for {self._dialing.server_name}' if checked else 'not checked, as wanted'}"
         return self.our_cookie() if layer == COOKIE else "the node answers as a node does"
 
     def failure(self, layer: str, error: IrisAdminError | None) -> str:
@@ -174,9 +186,15 @@ class _Findings:
                 "a firewall: beside EPMD's port it must let the nodes' own ports pass "
                 "(kernel's inet_dist_listen_min and inet_dist_listen_max)",
             ),
+            TLS: (
+                f"openssl s_client -connect {host}:{self._port or 'PORT'} -verify_hostname {self._dialing.server_name} "
+                "-CAfile FILE   (on this machine: what the node shows)",
+                "the file that the node's -ssl_dist_optfile names: the options of its server side are what we meet",
+                "the node's log, which says at level notice what it did not like",
+            ),
             HANDSHAKE: (
                 f"whether {name} is the node's full name, host included, as node() shows it there",
-                "whether the node is stopped (SIGSTOP), swapped out or overloaded, or uses TLS distribution",
+                "whether the node is stopped (SIGSTOP), swapped out or overloaded",
             ),
             COOKIE: (
                 "base64:encode(erlang:md5(atom_to_list(erlang:get_cookie())))   (on the node: its hash)",

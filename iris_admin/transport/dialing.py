@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 
 from iris_admin.cookie import Cookie
 from iris_admin.errors import (
@@ -24,6 +25,13 @@ from iris_admin.errors import (
 from iris_admin.node_name import NodeName, short_host_name
 from iris_admin.proto import epmd
 from iris_admin.proto.connection import DEFAULT_NET_TICKTIME, Connected, Connection, Lost
+from iris_admin.tls import Tls
+from iris_admin.transport.stream import Stream, set_timeout
+
+if TYPE_CHECKING:
+    import ssl
+
+    from iris_admin.transport.tls_stream import TlsStream
 
 EPMD_PORT_VARIABLE = "ERL_EPMD_PORT"
 
@@ -31,6 +39,8 @@ EPMD_PORT_VARIABLE = "ERL_EPMD_PORT"
 SocketAddress: TypeAlias = Any
 
 _RECEIVE_SIZE = 64 << 10
+#: How long a node may take to show that it speaks plain distribution, in seconds.
+_PLAIN_PATIENCE = 1.0
 #: EPMD's replies are lists of a host's nodes; none comes near.
 _MAX_EPMD_REPLY = 1 << 20
 
@@ -47,6 +57,7 @@ class Dialing:
     :param connect_timeout: for all steps together, in seconds.
     :param retries: whether to try again what may pass by itself.
     :param address: a host name or address to connect to, where that is not the host of the node's name.
+    :param tls: how TLS is spoken, or None for plain distribution.
     """
 
     target: NodeName
@@ -57,20 +68,29 @@ class Dialing:
     connect_timeout: float = 5.0
     retries: bool = True
     address: str | None = None
+    tls: Tls | None = None
 
     @property
     def host(self) -> str:
         """Where the node and its EPMD are."""
         return self.address or self.target.host
 
-    def dial(self, deadline: float) -> tuple[socket.socket, Connection]:
+    @property
+    def server_name(self) -> str:
+        """Whom the node's certificate must be for."""
+        name = None if self.tls is None else self.tls.server_name
+        return self.target.host if name is None else name
+
+    def dial(self, deadline: float) -> tuple[Stream, Connection]:
         """Connect and join.
 
         :param deadline: when to give up, on the clock of :func:`time.monotonic`.
         :returns: a connected non-blocking socket, and the joined connection.
         :raises ConnectError: one of its kinds for each step that can fail.
+        :raises ConfigError: a file that TLS needs is unusable; nothing was sent.
         """
         node = str(self.target)
+        context = None if self.tls is None else self.tls.context()
         port = self.target.port
         if port is None:
             port = self._ask_epmd(deadline).port
@@ -86,17 +106,67 @@ class Dialing:
                 hint="Has the node just died, or does a firewall drop its distribution port?",
             ) from None
         try:
-            return sock, self._join(sock, deadline)
+            stream = sock if context is None else self._start_tls(sock, context, port, deadline)
+            return stream, self._join(stream, deadline)
         except ProtocolError as error:
             sock.close()
             raise NotAnErlangNode(
                 f"what answers on {self.host}:{port} is no Erlang node: {error}",
                 node=node,
-                hint="Is that port the node's distribution port? Does the node use TLS distribution?",
+                hint="Is that port the node's distribution port?",
             ) from None
         except BaseException:
             sock.close()
             raise
+
+    def _start_tls(self, sock: socket.socket, context: ssl.SSLContext, port: int, deadline: float) -> TlsStream:
+        # Imported when it is needed: ssl takes longer than a call.
+        from iris_admin.transport.tls_failure import not_spoken
+        from iris_admin.transport.tls_stream import tls_stream
+
+        def on_silence() -> None:
+            # A plain node takes the beginning of TLS for the length of a message, and waits for that.
+            if self._is_plain(port, deadline):
+                raise not_spoken(str(self.target))
+
+        stream = tls_stream(sock, context, self.server_name)
+        try:
+            stream.handshake(deadline, on_silence)
+        except TimeoutError:
+            raise HandshakeTimeout(
+                f"{self.target} accepted the connection, but did not finish the TLS handshake in time",
+                node=str(self.target),
+                hint="The node's VM may be stopped or overloaded; look at its machine. Does the node use TLS at all?",
+                in_tls=True,
+            ) from None
+        except OSError as error:
+            self._raise_tls_failure(stream, error)
+        return stream
+
+    def _raise_tls_failure(self, stream: TlsStream, error: OSError) -> NoReturn:
+        import ssl
+
+        from iris_admin.transport.tls_failure import closed_in_handshake, tls_failure
+
+        if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            raise closed_in_handshake(str(self.target)) from None
+        raise tls_failure(
+            error,
+            str(self.target),
+            self.server_name,
+            shows_certificate=self.tls is not None and self.tls.certificate is not None,
+            cipher_is_agreed=stream.cipher_is_agreed,
+        ) from None
+
+    def _is_plain(self, port: int, deadline: float) -> bool:
+        """Whether the node answers plain distribution; its first answer is enough."""
+        deadline = min(deadline, time.monotonic() + _PLAIN_PATIENCE)
+        with contextlib.suppress(OSError, ConnectError), open_connection(self.host, port, deadline) as sock:
+            # Under a name that the node gives: nothing of it stays there.
+            sock.sendall(self._connection(sock, name=None, length_bytes=2).data_to_send())
+            set_timeout(sock, deadline)
+            return sock.recv(_RECEIVE_SIZE)[2:3] == b"s"
+        return False
 
     def _ask_epmd(self, deadline: float) -> epmd.NodeRegistration:
         node, host = str(self.target), self.host
@@ -121,22 +191,28 @@ class Dialing:
             registered=tuple(sorted(names)),
         )
 
-    def _join(self, sock: socket.socket, deadline: float) -> Connection:
-        connection = Connection(
+    def _connection(self, sock: Stream, *, name: str | None, length_bytes: int) -> Connection:
+        return Connection(
             peer=str(self.target),
             cookie=self.cookie.value,
             host=self._our_host(sock),
-            name=self.name,
+            name=name,
             challenge=int.from_bytes(os.urandom(4), "big"),
             # Creations 0 to 3 are those of a time when they had two bits.
             creation=int.from_bytes(os.urandom(4), "big") | 4,
             net_ticktime=self.net_ticktime,
             now=time.monotonic(),
+            length_bytes=length_bytes,
         )
+
+    def _join(self, sock: Stream, deadline: float) -> Connection:
+        connection = self._connection(sock, name=self.name, length_bytes=2 if self.tls is None else 4)
         while True:
             try:
-                _set_timeout(sock, deadline)
-                sock.sendall(connection.data_to_send())
+                set_timeout(sock, deadline)
+                # A node that refuses us has closed perhaps, but what it said before that can still be read.
+                with contextlib.suppress(ConnectionError):
+                    sock.sendall(connection.data_to_send())
                 data = sock.recv(_RECEIVE_SIZE)
             except TimeoutError:
                 raise HandshakeTimeout(
@@ -144,7 +220,12 @@ class Dialing:
                     node=str(self.target),
                     hint="The node's VM may be stopped or overloaded; look at its machine.",
                 ) from None
-            except OSError:
+            except BlockingIOError:
+                continue  # only a part of a TLS record has arrived
+            except OSError as error:
+                # With TLS 1.3 a node looks at our certificate when the handshake is over for us.
+                if self.tls is not None and not isinstance(error, ConnectionError):
+                    self._raise_tls_failure(cast("TlsStream", sock), error)
                 data = b""
             if data:
                 connection.receive_data(data, time.monotonic())
@@ -157,7 +238,7 @@ class Dialing:
             if isinstance(event, Lost):
                 raise event.error
 
-    def _our_host(self, sock: socket.socket) -> str:
+    def _our_host(self, sock: Stream) -> str:
         # A node with a long name takes only peers whose host looks long, too; an address always does.
         if self.target.is_long:
             return str(sock.getsockname()[0])
@@ -190,7 +271,7 @@ def query_epmd(host: str, port: int, request: bytes, deadline: float) -> bytes:
             sock.sendall(request)
             reply = bytearray()
             while len(reply) < _MAX_EPMD_REPLY:
-                _set_timeout(sock, deadline)
+                set_timeout(sock, deadline)
                 data = sock.recv(_RECEIVE_SIZE)
                 if not data:
                     break
@@ -210,13 +291,6 @@ def reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _set_timeout(sock: socket.socket, deadline: float) -> None:
-    remaining = deadline - time.monotonic()
-    if remaining <= 0:
-        raise TimeoutError("no answer in time")
-    sock.settimeout(remaining)
-
-
 def open_connection(host: str, port: int, deadline: float) -> socket.socket:
     """Connect to a TCP port, by whichever of the host's addresses answers first in their order.
 
@@ -231,7 +305,7 @@ def open_connection(host: str, port: int, deadline: float) -> socket.socket:
         try:
             # An address that swallows packets must not use up the time of those behind it.
             share = (deadline - time.monotonic()) / (len(addresses) - index)
-            _set_timeout(sock, time.monotonic() + share)
+            set_timeout(sock, time.monotonic() + share)
             sock.connect(address)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock

@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from iris_admin.transport.stream import Stream
+
 #: When to mind the time of a connection again that raised something, in seconds.
 _AFTER_FAILURE = 1.0
 
@@ -24,7 +26,7 @@ _AFTER_FAILURE = 1.0
 class Watched(Protocol):
     """What the thread looks after."""
 
-    socket: socket.socket
+    socket: Stream
 
     def on_readable(self) -> None:
         """Data can be read."""

@@ -19,6 +19,7 @@ from typing import Protocol
 from iris_admin.errors import ForkedProcess, IrisAdminError, NodeDown
 from iris_admin.proto.connection import CallEnded, Connection, Lost
 from iris_admin.transport.io_thread import IOThread
+from iris_admin.transport.stream import Stream
 
 _RECEIVE_SIZE = 256 << 10
 _FOREVER = float("inf")
@@ -73,7 +74,7 @@ class Link:
     :param io: the thread that looks after it from now on.
     """
 
-    def __init__(self, sock: socket.socket, connection: Connection, io: IOThread) -> None:
+    def __init__(self, sock: Stream, connection: Connection, io: IOThread) -> None:
         self.socket = sock
         self.peer = connection.peer
         self.lost: IrisAdminError | None = None
