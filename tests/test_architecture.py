@@ -19,7 +19,7 @@ PACKAGE = ROOT / "iris_admin"
 #: subpackage of iris_admin.
 LAYERS = (
     ("terms", "errors", "version", "codec_choice", "collector"),
-    ("proto", "syntax", "remote", "node_name", "cookie", "config", "text", "json_values", "state_files"),
+    ("proto", "syntax", "remote", "node_name", "cookie", "config", "text", "tls", "json_values", "state_files"),
     ("operations",),
     ("transport",),
     (

@@ -8,6 +8,7 @@ import pytest
 
 from iris_admin.config import config_path, load_config
 from iris_admin.errors import ConfigError
+from iris_admin.tls import Tls
 
 WHOLE = """
 default_cluster = "prod"
@@ -85,6 +86,26 @@ class TestContent:
         config = load_config(write(home / "c.toml", WHOLE))
         assert config.cluster("test").connect_options() == {"cookie_file": home / "test.cookie"}
 
+    @pytest.mark.parametrize(
+        ("text", "tls"),
+        [
+            ("tls = true", Tls()),
+            ("tls = false", None),
+            ("", None),
+            ("[clusters.test.tls]", Tls()),
+            ('tls = { server_name = "db1", verify = false }', Tls(server_name="db1", verify=False)),
+        ],
+    )
+    def test_tls(self, home: Path, text: str, tls: Tls | None) -> None:
+        config = load_config(write(home / "c.toml", WHOLE + text))
+        assert config.cluster("test").connect_options().get("tls") == tls
+
+    def test_files_for_tls(self, home: Path) -> None:
+        text = WHOLE + '[clusters.test.tls]\nca_file = "ca.pem"\ncertificate = "/etc/c.pem"\nkey = "~/k.pem"\n'
+        config = load_config(write(home / "etc" / "c.toml", text))
+        files = Tls(home / "etc" / "ca.pem", Path("/etc/c.pem"), home / "k.pem")
+        assert config.cluster("test").connect_options()["tls"] == files
+
     def test_commands_of_the_site(self, home: Path) -> None:
         text = WHOLE + '[clusters.test.commands]\nstart = "systemctl start iris@{name}"\n'
         config = load_config(write(home / "c.toml", text))
@@ -115,6 +136,10 @@ class TestContent:
             ("[clusters.prod]\nnode = 'a'\nepmd_port = '1'", r"clusters\.prod\.epmd_port must be a TCP port"),
             ("[clusters.prod]\nnode = 'a'\nepmd_port = true", r"clusters\.prod\.epmd_port must be a TCP port"),
             ("[clusters.prod]\nnode = 'a'\nepmd_port = 65536", r"clusters\.prod\.epmd_port must be a TCP port"),
+            ("[clusters.prod]\nnode = 'a'\ntls = 1", r"clusters\.prod\.tls must be true, false, or a table"),
+            ("[clusters.prod]\nnode = 'a'\ntls.verify = 1", r"clusters\.prod\.tls\.verify must be true or false"),
+            ("[clusters.prod]\nnode = 'a'\ntls.ca_file = 1", r"clusters\.prod\.tls\.ca_file must be a text"),
+            ("[clusters.prod]\nnode = 'a'\ntls.ca = 'x'", r"clusters\.prod\.tls\.ca is unknown"),
             ("[clusters.prod]\nnode = 'a'\ntimeout = 0", r"clusters\.prod\.timeout must be a number of seconds"),
             ("[clusters.prod]\nnode = 'a'\ntimeout = nan", r"clusters\.prod\.timeout must be a number of seconds"),
             ("[clusters.prod]\nnode = 'a'\ntimeout = '9'", r"clusters\.prod\.timeout must be a number of seconds"),

@@ -26,6 +26,7 @@ DETAILS: dict[str, Any] = {
     "actual_name": "db2@host",
     "timeout": 2.5,
     "reached": True,
+    "in_tls": True,
     "kind": "throw",
     "reason": (Atom("a"), [1]),
     "stacktrace": [(Atom("m"), Atom("f"), 1, [])],

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iris_admin.errors import CookieMismatch, HandshakeRefused, IrisAdminError, ProtocolError
+from iris_admin.errors import CookieMismatch, HandshakeRefused, IrisAdminError, ProtocolError, TlsRequired
 from iris_admin.proto.flags import NEEDED_FROM_PEER, OUR_FLAGS, DistributionFlags
 from iris_admin.proto.handshake import Handshake, Joined, digest
 
@@ -109,6 +109,62 @@ class TestRecordedHandshake:
         handshake.receive_data(STATUS_NAMED + CHALLENGE + CHALLENGE_ACK + b"\0\0\0\0\0\0")
         assert handshake.joined is not None
         assert handshake.rest() == b"\0\0\0\0\0\0"
+
+
+class TestOverTls:
+    """The lengths have four bytes, from the first message on."""
+
+    MESSAGES = (STATUS_NAMED[2:], CHALLENGE[2:], CHALLENGE_ACK[2:])
+    FRAMES = b"".join(frame(message, 4) for message in MESSAGES)
+
+    def test_byte_by_byte(self) -> None:
+        handshake = a_handshake(length_bytes=4)
+        sent = handshake.data_to_send()
+        assert sent[:4] == (len(sent) - 4).to_bytes(4, "big")
+        assert sent[4:15] == b"N" + SEND_NAME[3:11] + bytes(2)
+        for byte in self.FRAMES:
+            assert handshake.joined is None
+            handshake.receive_data(bytes((byte,)))
+            sent += handshake.data_to_send()
+        assert sent.endswith(frame(CHALLENGE_REPLY[2:], 4))
+        assert handshake.joined == Joined(PEER, GIVEN_NAME, 0x86813D2E)
+
+    @given(st.data())
+    def test_in_any_pieces(self, data: st.DataObject) -> None:
+        stream = self.FRAMES + b"behind it"
+        handshake = a_handshake(length_bytes=4)
+        while handshake.joined is None:
+            size = data.draw(st.integers(1, len(stream)))
+            handshake.receive_data(stream[:size])
+            stream = stream[size:]
+        assert handshake.joined == Joined(PEER, GIVEN_NAME, 0x86813D2E)
+        assert handshake.rest() + stream == b"behind it"
+
+    @given(st.binary(max_size=64))
+    def test_anything_is_taken_or_refused(self, stream: bytes) -> None:
+        handshake = a_handshake(length_bytes=4)
+        with contextlib.suppress(IrisAdminError):
+            handshake.receive_data(stream)
+        assert handshake.joined is None
+
+    def test_a_length_that_no_message_has(self) -> None:
+        with pytest.raises(ProtocolError):
+            a_handshake(length_bytes=4).receive_data(b"HTTP/1.1 400")
+
+    def test_closing_says_nothing_of_tls(self) -> None:
+        assert "--tls" in (a_handshake().receive_eof().hint or "")
+        assert "--tls" not in (a_handshake(length_bytes=4).receive_eof().hint or "")
+
+    @pytest.mark.parametrize("before", [0, 1])
+    def test_a_node_that_wants_it(self, before: int) -> None:
+        """Recorded: what a node of OTP 25 that uses TLS answers to plain distribution."""
+        alert = bytes.fromhex("1503030002020a")
+        handshake = a_handshake()
+        handshake.receive_data(alert[:before])
+        with pytest.raises(TlsRequired, match=f"{PEER} uses TLS distribution") as caught:
+            handshake.receive_data(alert[before:])
+        assert caught.value.node == PEER
+        assert "--tls" in (caught.value.hint or "")
 
 
 class TestName:
