@@ -1,7 +1,4 @@
-"""How fast the codec is, next to the BEAM's own and to those of others.
-
-Usage: ``python bench/codec.py [--elements N] [--rounds N]``. Prints one table, and ends with status 1 if a target was
-missed. It needs ``erl`` and ``erlc``; the compiled codec, and the packages of others, are measured if they are there.
+"""How fast the codec is, next to the BEAM's own and to those of others that are installed.
 
 Two payloads, made by an Erlang node: *rows* of a table with 200 bytes of content each, and *maps* as
 ``erlang:process_info`` gives them. Everybody decodes the same bytes, and encodes what came of them. In each round all
@@ -10,12 +7,9 @@ have their turn, one after another, so that whatever else the machine does hits 
 
 from __future__ import annotations
 
-import argparse
 import gc
 import importlib
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,21 +18,23 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from iris_admin.collector import without_collector  # noqa: E402
-from iris_admin.proto import _etf_decode, _etf_encode  # noqa: E402
+from bench.nodes import compiled
+from bench.report import Row
+from iris_admin.collector import without_collector
+from iris_admin.proto import _etf_decode, _etf_encode
 
 ERLANG_MODULE = "iris_admin_bench_codec"
 PAYLOADS = ("rows", "maps")
-
-#: How many times as fast as the BEAM the compiled codec has to be.
-TARGETS = {"decode": 1.0, "encode": 0.8}
-#: And how many times as fast as the codecs of others.
-PEER_TARGETS = {"Term (Rust)": 5.0, "erlang_py": 15.0}
+#: Length of each payload.
+ELEMENTS = 100_000
+#: Turns of the fast ones.
+ROUNDS = 11
 
 Direction = Literal["decode", "encode"]
+#: How many times as fast as the BEAM the compiled codec has to be.
+TARGETS: dict[Direction, float] = {"decode": 1.0, "encode": 0.8}
+#: And how many times as fast as the codecs of others.
+PEER_TARGETS = {"Term (Rust)": 5.0, "erlang_py": 15.0}
 
 
 @dataclass
@@ -76,20 +72,13 @@ class Beam:
     """An Erlang node that times itself; what it says goes into a :class:`Codec` that never runs here."""
 
     def __init__(self, directory: Path) -> None:
-        source = ROOT / "bench" / "erl" / f"{ERLANG_MODULE}.erl"
-        subprocess.run(["erlc", "-o", directory, source], check=True)
+        compiled(ERLANG_MODULE, directory)
         self._process = subprocess.Popen(
             ["erl", "-noshell", "-pa", directory, "-run", ERLANG_MODULE, "main"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.release = subprocess.run(
-            ["erl", "-noshell", "-eval", "io:put_chars(erlang:system_info(otp_release)), halt()."],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
 
     def ask(self, request: str) -> list[int]:
         """Send a request, and return the numbers of the answer."""
@@ -129,74 +118,64 @@ def codecs() -> list[Codec]:
     return found
 
 
-def measure(elements: int, rounds: int) -> tuple[Codec, list[Codec], dict[str, int], str]:
-    """Run it all.
-
-    :return: the BEAM, everybody else, the sizes of the payloads in bytes, and the release of OTP.
-    """
-    ours = codecs()
+def measure() -> list[Row]:
+    """Run it all: for each payload and direction the compiled codec next to each of the others, and the pure one."""
+    others = codecs()
     beam = Codec("BEAM", bytes, bytes)
     sizes: dict[str, int] = {}
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(prefix="iris-admin-bench-") as directory:
         node = Beam(Path(directory))
         try:
             for payload in PAYLOADS:
                 file = Path(directory, payload)
-                (sizes[payload],) = node.ask(f"make {payload} {elements} {file}")
+                (sizes[payload],) = node.ask(f"make {payload} {ELEMENTS} {file}")
                 data = file.read_bytes()
-                for turn in range(rounds):
+                for turn in range(ROUNDS):
                     decoding, encoding = node.ask(f"time {payload}")
                     beam.add(payload, "decode", decoding / 1e9)
                     beam.add(payload, "encode", encoding / 1e9)
-                    for codec in ours:
+                    for codec in others:
                         if turn < codec.rounds:
                             codec.take_turn(payload, data)
         finally:
             node.stop()
-    return beam, ours, sizes, node.release
+    return [
+        row
+        for payload in PAYLOADS
+        for direction in TARGETS
+        for row in _rows(f"{direction} {payload}", (payload, direction), sizes[payload] / 1e6, beam, others)
+    ]
 
 
-def table(beam: Codec, others: list[Codec], sizes: dict[str, int]) -> tuple[list[str], bool]:
-    """The lines of the table, and whether all targets were reached."""
-    by_name = {codec.name: codec for codec in others}
-    reached = True
-    lines = [f"{'payload':8} {'':7} {'codec':12} {'ms':>9} {'MB/s':>7} {'x BEAM':>7}  target"]
-    for payload in PAYLOADS:
-        for direction in TARGETS:
-            key: tuple[str, Any] = (payload, direction)
-            reference = median(beam.seconds[key])
-            for codec in (beam, *others):
-                seconds = median(codec.seconds[key])
-                verdicts = []
-                if codec.name == "compiled":
-                    verdicts.append((f">= {TARGETS[key[1]]} x BEAM", reference / seconds >= TARGETS[key[1]]))
-                if codec.name in PEER_TARGETS and "compiled" in by_name:
-                    ratio = seconds / median(by_name["compiled"].seconds[key])
-                    least = PEER_TARGETS[codec.name]
-                    verdicts.append((f"compiled >= {least:.0f} x this: {ratio:.0f} x", ratio >= least))
-                reached = reached and all(verdict for _, verdict in verdicts)
-                text = "; ".join(f"{target}: {'pass' if verdict else 'MISSED'}" for target, verdict in verdicts)
-                rate = sizes[payload] / seconds / 1e6
-                figures = f"{seconds * 1e3:9.1f} {rate:7.0f} {reference / seconds:7.2f}"
-                lines.append(f"{payload:8} {direction:7} {codec.name:12} {figures}  {text}".rstrip())
-    return lines, reached
-
-
-def main() -> int:
-    """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--elements", type=int, default=100_000, help="length of each payload (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=15, help="turns of the fast ones (default: %(default)s)")
-    options = parser.parse_args()
-    beam, others, sizes, release = measure(options.elements, options.rounds)
-    lines, reached = table(beam, others, sizes)
-    python = ".".join(map(str, sys.version_info[:3]))
-    lines.insert(0, f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {python}, OTP {release}")
-    if all(codec.name != "compiled" for codec in others):
-        lines.append("The compiled codec is not installed, so no target was looked at.")
-    sys.stdout.write("\n".join(lines) + "\n")
-    return 0 if reached else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _rows(name: str, key: tuple[str, Direction], size: float, beam: Codec, others: list[Codec]) -> list[Row]:
+    """The rows of one payload and direction; speeds in MB/s."""
+    speeds = {codec.name: size / median(codec.seconds[key]) for codec in (beam, *others)}
+    texts = {codec: f"{speed:.0f} MB/s" if speed >= 10 else f"{speed:.1f} MB/s" for codec, speed in speeds.items()}
+    # Without the compiled codec there is nothing to hold against the targets, so they are missed.
+    ours = speeds.get("compiled")
+    rows = [
+        Row(
+            f"{name}, compiled",
+            texts.get("compiled", "not installed"),
+            texts["BEAM"],
+            "",
+            None if ours is None else ours / speeds["BEAM"],
+            TARGETS[key[1]],
+            at_most=False,
+        )
+    ]
+    rows += [
+        Row(
+            f"{name}, compiled to {peer}",
+            texts.get("compiled", "not installed"),
+            "",
+            f"{peer} {texts[peer]}",
+            None if ours is None else ours / speeds[peer],
+            target,
+            at_most=False,
+        )
+        for peer, target in PEER_TARGETS.items()
+        if peer in speeds
+    ]
+    pure = speeds["pure"] / speeds["BEAM"]
+    return [*rows, Row(f"{name}, pure", texts["pure"], texts["BEAM"], "", pure, None, at_most=False)]
