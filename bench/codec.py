@@ -28,7 +28,7 @@ PAYLOADS = ("rows", "maps")
 #: Length of each payload.
 ELEMENTS = 100_000
 #: Turns of the fast ones.
-ROUNDS = 11
+ROUNDS = 9
 
 Direction = Literal["decode", "encode"]
 #: How many times as fast as the BEAM the compiled codec has to be.
@@ -108,7 +108,7 @@ def codecs() -> list[Codec]:
     twin = _module("iris_admin.proto._etf")
     if twin is not None:
         found.append(Codec("compiled", lambda data: without_collector(twin.decode, data), twin.encode))
-    found.append(Codec("pure", lambda data: without_collector(_etf_decode.decode, data), _etf_encode.encode, rounds=5))
+    found.append(Codec("pure", lambda data: without_collector(_etf_decode.decode, data), _etf_encode.encode, rounds=3))
     term = _module("term.codec")
     if term is not None and _module("term.native_codec_impl") is not None:
         found.append(Codec("Term (Rust)", lambda data: term.binary_to_term(data)[0], term.term_to_binary, rounds=3))
