@@ -75,8 +75,8 @@ def _ranking(many: ErlangNode) -> list[Row]:
     first = f"{sent[0] / 1000:.1f} kB the first time"
     name = f"top {TOP} of {PROCESSES:,} processes"
     return [
-        Row(f"{name}: CPU time there", f"{cpu:.2f} s", f"{their_cpu:.2f} s", "", cpu / their_cpu, MOST_CPU, True),
-        Row(f"{name}: sent by the node, kB", f"{kilobytes:.1f} kB", "", first, kilobytes, MOST_SENT_KB, True),
+        Row(f"{name}: CPU time", f"{cpu:.2f} s", f"{their_cpu:.2f} s", "", cpu / their_cpu, MOST_CPU, True),
+        Row(f"{name}: sent, kB", f"{kilobytes:.1f} kB", "", first, kilobytes, MOST_SENT_KB, True),
     ]
 
 
@@ -99,9 +99,9 @@ def _walk(target: ErlangNode, beside: ErlangNode) -> list[Row]:
         peaks.append(walk.peak_mb)
         grown.append(walk.grown_mb)
     speed, their_speed = rows / median(walks), rows / median(folds)
-    name = f"walk through {rows:,} rows"
+    name = f"walk of {rows:,} rows"
     peak, heap = max(peaks), max(heaps)
-    grown_text = f"{peak:.0f} MB, {max(grown):+.1f} after its first second"
+    grown_text = f"{peak:.0f} MB, {max(grown):+.1f} after 1 s"
     return [
         Row(
             f"{name}: rows/s",
@@ -112,10 +112,10 @@ def _walk(target: ErlangNode, beside: ErlangNode) -> list[Row]:
             None,
             False,
         ),
-        Row(f"{name}: our memory at most, MB", grown_text, "", "", peak, MOST_MEMORY_MB, True),
-        Row(f"{name}: memory of processes there, MB more", f"{heap:.0f} MB", "", "", heap, MOST_HEAP_MB, True),
-        _pings("ping on the node beside it: p99", target, target, MOST_PING),
-        _pings("ping from another node beside it: p99", target, beside, None),
+        Row(f"{name}: our memory, MB", grown_text, "", "", peak, MOST_MEMORY_MB, True),
+        Row(f"{name}: its memory there, MB", f"{heap:.0f} MB", "", "", heap, MOST_HEAP_MB, True),
+        _pings("the node's own ping meanwhile: p99", target, target, MOST_PING),
+        _pings("another node's ping meanwhile: p99", target, beside, None),
     ]
 
 
