@@ -162,9 +162,10 @@ class Connection:
         """Take what arrived from the node. What it meant is told by :meth:`next_event`."""
         if self._closed:
             return
-        self._now = self._last_received = now
+        self._now = now
         try:
             if self.joined is None:
+                self._last_received = now
                 self._handshake.receive_data(data)
                 self._send(self._handshake.data_to_send())
                 if self._handshake.joined is None:
@@ -172,6 +173,9 @@ class Connection:
                 self._join(self._handshake.joined)
                 data = self._handshake.rest()
             for body in self._frames.receive_data(data):
+                # Only a whole frame is a sign of life, as for the BEAM: behind a length that was damaged on its way
+                # the node's ticks would be taken for a piece of a frame that never ends.
+                self._last_received = now
                 if body:
                     message = self._fragments.receive_frame(body)
                     if message is not None:

@@ -136,7 +136,8 @@ class Handshake:
 
     def receive_eof(self) -> HandshakeRefused | CookieMismatch:
         """Explain the node's closing of the connection before the handshake was done."""
-        if self._waiting is _Waiting.FOR_ACK:
+        # A node that begins to acknowledge has found our digest in order.
+        if self._waiting is _Waiting.FOR_ACK and not self._buffer:
             return CookieMismatch(
                 f"{self._peer} closed the connection on our digest: it does not share our cookie",
                 node=self._peer,

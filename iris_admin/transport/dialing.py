@@ -15,6 +15,7 @@ from iris_admin.errors import (
     ConfigError,
     ConnectError,
     EpmdUnreachable,
+    HandshakeRefused,
     HandshakeTimeout,
     HostNotFound,
     NodeNotFound,
@@ -226,6 +227,13 @@ class Dialing:
                 # With TLS 1.3 a node looks at our certificate when the handshake is over for us.
                 if self.tls is not None and not isinstance(error, ConnectionError):
                     self._raise_tls_failure(cast("TlsStream", sock), error)
+                if self.tls is None:
+                    # Whoever does not share our cookie closes in order.
+                    raise HandshakeRefused(
+                        f"{self.target} broke the connection during the handshake: {reason(error)}",
+                        node=str(self.target),
+                        hint="Did the node end just now, or does a firewall cut its connections?",
+                    ) from None
                 data = b""
             if data:
                 connection.receive_data(data, time.monotonic())

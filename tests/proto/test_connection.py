@@ -312,6 +312,19 @@ class TestTicks:
             ticks += node.send_bytes(frame).count(TICK)
         assert ticks == 4
 
+    def test_pieces_of_a_frame_that_never_ends_are_silence(self) -> None:
+        node = NodeSide(net_ticktime=60.0)
+        node.send_bytes((1 << 20).to_bytes(4, "big"))  # such as a damaged length
+        for second in range(15, 75, 15):
+            node.now = float(second)
+            node.send_bytes(bytes(4))
+            node.connection.handle_timer(node.now)
+        assert node.connection.is_open
+        node.connection.handle_timer(75.0)
+        (lost,) = node.events()
+        assert isinstance(lost, Lost)
+        assert isinstance(lost.error, NodeDown)
+
     @pytest.mark.parametrize("net_ticktime", [4.0, 60.0])
     def test_the_nodes_silence_means_that_it_is_down(self, net_ticktime: float) -> None:
         node = NodeSide(net_ticktime=net_ticktime)
@@ -337,10 +350,12 @@ class TestTicks:
         assert node.events() == []
         assert node.received() == []
 
-    def test_any_byte_is_a_sign_of_the_nodes_life(self) -> None:
+    def test_a_whole_frame_is_a_sign_of_the_nodes_life(self) -> None:
         node = NodeSide()
+        node.now = 60.0
+        node.send_bytes(bytes(3))
         node.now = 70.0
-        node.send_bytes(b"\0")
+        node.send_bytes(bytes(1))
         node.connection.handle_timer(75.0 + 69.9)
         assert node.connection.is_open
         node.connection.handle_timer(75.0 + 70.0)

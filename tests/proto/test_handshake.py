@@ -310,7 +310,8 @@ class TestEveryStep:
         handshake = start()
         handshake.receive_data(frame(message)[:-1])
         assert handshake.joined is None
-        assert isinstance(handshake.receive_eof(), (HandshakeRefused, CookieMismatch))
+        # Whoever begins to acknowledge has found our digest in order, so it is never the cookie.
+        assert type(handshake.receive_eof()) is HandshakeRefused
 
     @pytest.mark.parametrize(("start", "message"), STEPS)
     def test_trailing_bytes_of_a_message_are_ignored(self, start: Callable[[], Handshake], message: bytes) -> None:
