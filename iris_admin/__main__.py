@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iris_admin.cli.main import main
+from iris_admin.cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -91,7 +91,7 @@ def test_the_oldest_versions_that_are_allowed_are_those_that_are_tested() -> Non
 
 def test_command_is_installed(wheel: ZipFile) -> None:
     (path,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
-    assert "iris-admin = iris_admin.cli.main:main" in wheel.read(path).decode()
+    assert "iris-admin = iris_admin.cli.start:main" in wheel.read(path).decode()
 
 
 def test_source_distribution_can_build_the_same(source: Path) -> None:

@@ -9,7 +9,7 @@ import os
 import click
 
 from iris_admin.cli.session import Session
-from iris_admin.cli.signals import Terminated
+from iris_admin.cli.signals import interrupted
 from iris_admin.errors import (
     EX_SOFTWARE,
     EX_USAGE,
@@ -25,9 +25,7 @@ from iris_admin.terms import Atom, Term
 from iris_admin.text import printable
 
 _EX_IOERR = 74
-_INTERRUPTED = 128 + 2
 _BROKEN_PIPE = 128 + 13
-_TERMINATED = 128 + 15
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG)
 
 
@@ -40,14 +38,14 @@ def report(error: BaseException, session: Session | None) -> int:
     """
     try:
         return _report(error, session)
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    except KeyboardInterrupt as interruption:
+        return interrupted(interruption)
 
 
 def _report(error: BaseException, session: Session | None) -> int:
     verbose = session is not None and session.verbose
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        return _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED
+        return interrupted(error)
     if isinstance(error, IrisAdminError):
         _say("error", str(error))
         if error.hint:

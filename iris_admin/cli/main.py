@@ -12,7 +12,7 @@ import click
 
 from iris_admin.cli.command import LazyGroup
 from iris_admin.cli.session import Session
-from iris_admin.cli.signals import raise_terminated
+from iris_admin.cli.signals import interrupted, raise_terminated
 from iris_admin.version import __version__
 
 #: In the order of the help: what an operator needs first, first.
@@ -56,20 +56,35 @@ class _Program(LazyGroup):
         """Run the program, and exit."""
         if COMPLETE_VARIABLE in os.environ:
             return super().main(args, prog_name or PROGRAM, **settings)
-        exit_code = self._run(sys.argv[1:] if args is None else list(args), prog_name or PROGRAM)
-        if args is None:
-            # The end of the process, now: tearing the interpreter down would take as long as many a command, and would
-            # wait for threads that still try to connect.
-            if sys.stderr is not None:
-                sys.stderr.flush()
-            os._exit(exit_code)
-        sys.exit(exit_code)
+        if args is not None:
+            sys.exit(self._run(list(args), prog_name or PROGRAM))
+        exit_code = None
+        while True:
+            try:
+                # See cli/start.py.
+                if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+                    signal.signal(signal.SIGINT, signal.default_int_handler)
+                if exit_code is None:
+                    exit_code = self._run(sys.argv[1:], prog_name or PROGRAM)
+                # What comes now comes too late.
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_IGN)
+                break
+            except KeyboardInterrupt as error:
+                # Between two steps of ours, e.g. while an error is being reported.
+                exit_code = interrupted(error)
+        # The end of the process, now: tearing the interpreter down would take as long as many a command, and would
+        # wait for threads that still try to connect.
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        os._exit(exit_code)
 
     def _run(self, args: list[str], prog_name: str) -> int:
-        previous = signal.signal(signal.SIGTERM, raise_terminated)
+        previous = signal.getsignal(signal.SIGTERM)
         ctx = None
         exit_code = 0
         try:
+            signal.signal(signal.SIGTERM, raise_terminated)
             try:
                 ctx = self.make_context(prog_name, args)
                 with ctx:
