@@ -25,7 +25,7 @@ from pathlib import Path
 
 from iris_admin.errors import BackupError, DecodeError
 from iris_admin.proto.etf import decode, encode
-from iris_admin.state_files import state_path, sync_directory
+from iris_admin.state_files import create_private, publish, refuse_existing, scratch_name, state_path, sync_directory
 from iris_admin.terms import Term
 
 DIRECTORY_VARIABLE = "IRIS_ADMIN_BACKUP_DIR"
@@ -37,6 +37,8 @@ _LINE = re.compile(
 _LONGEST_LINE = 500
 _LONGEST_LABEL = 80
 _LENGTH = struct.Struct(">I")
+_OTHER_DIRECTORY = f"{DIRECTORY_VARIABLE} names another directory."
+_OTHER_FILE = "Nothing was changed on the cluster."
 #: Bytes that are read at once.
 _PIECE = 1 << 20
 
@@ -72,28 +74,28 @@ def save_backup(label: str, terms: Sequence[Term]) -> Path:
         f"sha256={digest.hexdigest()}\n"
     )
     directory = backup_directory()
+    stem = f"{label}-{now:%Y%m%dT%H%M%S.%fZ}"
     try:
         _make_directory(directory)
-        path, descriptor = _create(directory, f"{label}-{now:%Y%m%dT%H%M%S.%fZ}")
     except OSError as error:
         raise _failed(f"no backup file can be made in {directory}", error) from error
+    scratch = scratch_name(directory / f"{stem}.backup")
     try:
-        with open(descriptor, "wb") as file:
+        # Under its own name it appears when it is complete: nobody is to take half of it for a backup.
+        with open(create_private(scratch), "wb") as file:
             file.write(line.encode())
             file.writelines(_framed(frames))
             file.flush()
             os.fsync(file.fileno())
-        sync_directory(directory)
-        if [encode(term) for term in read_backup(path)] != frames:
-            raise BackupError(f"the backup file {path} does not hold what was written to it")
+        if [encode(term) for term in read_backup(scratch)] != frames:
+            raise BackupError(f"the backup file {scratch} does not hold what was written to it")
+        return _publish(scratch, directory, stem)
     except BaseException as error:
-        # Nobody is to take it for a backup.
         with contextlib.suppress(OSError):
-            path.unlink()
+            scratch.unlink()
         if isinstance(error, OSError):
-            raise _failed(f"the backup file {path} could not be written", error) from error
+            raise _failed(f"the backup file in {directory} could not be written", error) from error
         raise
-    return path
 
 
 def read_backup(path: str | os.PathLike[str]) -> tuple[Term, ...]:
@@ -123,7 +125,7 @@ def read_backup(path: str | os.PathLike[str]) -> tuple[Term, ...]:
 class BackupWriter:
     """A backup file that is written piece by piece, so that its size does not matter.
 
-    Until :meth:`finish` it is none that anybody could take for complete.
+    Until :meth:`finish` it has another name, and is none that anybody could take for complete.
 
     :param path: a new file.
     :param label: a word that says where the terms come from.
@@ -138,10 +140,12 @@ class BackupWriter:
         self._digest = sha256()
         self._size = 0
         self._head = f"iris_admin backup 1 label={_label(label)} time={datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        self._scratch = scratch_name(path.absolute())
         try:
-            self._file = open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w+b")  # noqa: SIM115
+            refuse_existing(path)
+            self._file = open(create_private(self._scratch), "w+b")  # noqa: SIM115
         except OSError as error:
-            raise _failed(f"the file {path} cannot be made", error) from error
+            raise _failed(f"the file {path} cannot be made", error, _OTHER_FILE) from error
         self._file.write(self._line(0, "0" * 64))
 
     def write(self, framed: bytes, terms: int) -> None:
@@ -152,7 +156,7 @@ class BackupWriter:
         try:
             self._file.write(framed)
         except OSError as error:
-            raise _failed(f"the file {self.path} could not be written", error) from error
+            raise _failed(f"the file {self.path} could not be written", error, _OTHER_FILE) from error
         self._digest.update(framed)
         self._size += len(framed)
         self.terms += terms
@@ -169,21 +173,21 @@ class BackupWriter:
             self._file.write(line)
             self._file.flush()
             os.fsync(self._file.fileno())
-            sync_directory(self.path.absolute().parent)
             self._file.close()
+            verified = open_backup(self._scratch)
+            if (verified.terms, verified.sha256) != (self.terms, self._digest.hexdigest()):
+                raise BackupError(f"the file {self.path} does not hold what was written to it")
+            publish(self._scratch, self.path.absolute())
         except OSError as error:
-            raise _failed(f"the file {self.path} could not be written", error) from error
-        verified = open_backup(self.path)
-        if (verified.terms, verified.sha256) != (self.terms, self._digest.hexdigest()):
-            raise BackupError(f"the file {self.path} does not hold what was written to it")
+            raise _failed(f"the file {self.path} could not be written", error, _OTHER_FILE) from error
         return len(line) + self._size
 
     def discard(self) -> None:
-        """Remove the file."""
+        """Remove what was written, unless it is complete."""
         with contextlib.suppress(OSError):
             self._file.close()
         with contextlib.suppress(OSError):
-            self.path.unlink()
+            self._scratch.unlink()
 
     def _line(self, terms: int, digest: str) -> bytes:
         # Of the same length whatever the number, for it stands before what is counted.
@@ -281,18 +285,19 @@ def _make_directory(directory: Path) -> None:
         sync_directory(path.parent)
 
 
-def _create(directory: Path, stem: str) -> tuple[Path, int]:
+def _publish(scratch: Path, directory: Path, stem: str) -> Path:
     number = 1
     while True:
         path = directory / (f"{stem}.backup" if number == 1 else f"{stem}-{number}.backup")
         try:
-            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            publish(scratch, path)
+            return path
         except FileExistsError:
             number += 1
 
 
-def _failed(what: str, error: OSError) -> BackupError:
+def _failed(what: str, error: OSError, otherwise: str = _OTHER_DIRECTORY) -> BackupError:
     return BackupError(
         f"{what}: {(error.strerror or str(error)).lower()}",
-        hint=f"Is there room, and permission to write? {DIRECTORY_VARIABLE} names another directory.",
+        hint=f"Is there room, and permission to write? {otherwise}",
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from iris_admin.errors import BackupError
 from iris_admin.json_values import to_json_text
 from iris_admin.operations.bundle import FORMAT, BundleContents, summary_lines
 from iris_admin.operations.results import Result, plain
+from iris_admin.state_files import create_private, publish, scratch_name
 from iris_admin.text import printable
 from iris_admin.version import __version__
 
@@ -61,16 +61,14 @@ def write_bundle(path: str | os.PathLike[str], contents: BundleContents) -> Bund
     :raises BackupError: it exists, or cannot be written.
     """
     target = Path(path).absolute()
-    scratch = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+    scratch = scratch_name(target)
     try:
-        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            with open(descriptor, "wb") as file:
+            with open(create_private(scratch), "wb") as file:
                 _fill(file, contents)
                 file.flush()
                 os.fsync(file.fileno())
-            # Unlike a rename, this does not replace what is there.
-            os.link(scratch, target)
+            publish(scratch, target)
         finally:
             with contextlib.suppress(OSError):
                 scratch.unlink()

@@ -15,6 +15,7 @@ from iris_admin.operations.offline_export import Exported, OfflineExport
 from iris_admin.operations.results import plain
 from iris_admin.operations.users import user_id
 from iris_admin.proto.etf import decode
+from iris_admin.state_files import create_private, publish, refuse_existing, scratch_name
 
 FORMATS = ("term", "jsonl")
 _JSON_NAMES = (".json", ".jsonl", ".ndjson")
@@ -97,10 +98,10 @@ class _JsonLines:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.messages = 0
+        self._scratch = scratch_name(path)
         try:
-            self._file: IO[bytes] = open(  # noqa: SIM115
-                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb"
-            )
+            refuse_existing(path)
+            self._file: IO[bytes] = open(create_private(self._scratch), "wb")  # noqa: SIM115
         except OSError as error:
             raise self._failed("cannot be made", error) from error
 
@@ -123,6 +124,7 @@ class _JsonLines:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+            publish(self._scratch, self.path)
         except OSError as error:
             raise self._failed("could not be written", error) from error
         return size
@@ -131,10 +133,13 @@ class _JsonLines:
         with contextlib.suppress(OSError):
             self._file.close()
         with contextlib.suppress(OSError):
-            self.path.unlink()
+            self._scratch.unlink()
 
     def _failed(self, what: str, error: OSError) -> BackupError:
-        return BackupError(f"the file {self.path} {what}: {(error.strerror or str(error)).lower()}")
+        return BackupError(
+            f"the file {self.path} {what}: {(error.strerror or str(error)).lower()}",
+            hint="Is there room, and permission to write? Nothing was changed on the cluster.",
+        )
 
 
 def _lines(record: Any, core: str) -> list[bytes]:

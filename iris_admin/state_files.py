@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 from pathlib import Path
 
 from iris_admin.errors import IrisAdminError
+
+#: What file systems without hard links say.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 def state_path(name: str, variable: str, failure: type[IrisAdminError]) -> Path:
@@ -34,3 +39,44 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def scratch_name(target: Path) -> Path:
+    """Where to write what is to become ``target`` by :func:`publish`: a hidden file beside it that nobody else uses."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
+
+
+def refuse_existing(path: Path) -> None:
+    """See that a new file can have this name, before anything is written.
+
+    :raises FileExistsError: there is one.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+
+def create_private(path: Path) -> int:
+    """Make a new file that only its owner can read; gives a descriptor to write and read it.
+
+    :raises OSError: it exists, or cannot be made.
+    """
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def publish(scratch: Path, target: Path) -> None:
+    """Give a finished file its name, and have the disc hold that. Nobody ever sees a half file under it.
+
+    :raises FileExistsError: there is one of that name; it is left alone, as ``scratch`` is.
+    :raises OSError: the directory cannot be written to.
+    """
+    try:
+        # Unlike a rename, this does not replace what is there.
+        os.link(scratch, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        refuse_existing(target)
+        scratch.rename(target)
+    else:
+        scratch.unlink()
+    sync_directory(target.parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -65,11 +66,27 @@ class TestSaving:
 
     def test_a_name_that_is_taken_is_not_overwritten(self, directory: Path) -> None:
         directory.mkdir(parents=True)
-        first, descriptor = backup._create(directory, "x")
-        second, other = backup._create(directory, "x")
+        (directory / "scratch").write_text("first")
+        first = backup._publish(directory / "scratch", directory, "x")
+        (directory / "scratch").write_text("second")
+        second = backup._publish(directory / "scratch", directory, "x")
         assert (first.name, second.name) == ("x.backup", "x-2.backup")
-        for number in (descriptor, other):
-            os.close(number)
+        assert (first.read_text(), second.read_text()) == ("first", "second")
+
+    @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+    def test_a_file_system_without_hard_links(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    ) -> None:
+        def link(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "link", link)
+        path = save_backup("x", [RECORD])
+        assert read_backup(path) == (RECORD,)
+        (directory / "scratch").touch()
+        second = backup._publish(directory / "scratch", directory, path.stem)
+        assert second.name == f"{path.stem}-2.backup"
+        assert read_backup(path) == (RECORD,)
 
     def test_erlang_reads_it_as_the_module_says(self, erlang_node: ErlangNode) -> None:
         path = save_backup("redeliver", [RECORD, 1.0, {Atom("a"): []}])

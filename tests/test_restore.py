@@ -55,10 +55,11 @@ class TestWriter:
         writer = BackupWriter(tmp_path / "file", "export")
         writer.write(framed(record(1)), 1)
         writer._file.flush()
-        with pytest.raises(BackupError, match="cut or changed"):
-            open_backup(tmp_path / "file")
-        writer.discard()
         assert not (tmp_path / "file").exists()
+        with pytest.raises(BackupError, match="cut or changed"):
+            open_backup(writer._scratch)
+        writer.discard()
+        assert list(tmp_path.iterdir()) == []
 
     def test_an_existing_file_is_not_touched(self, tmp_path: Path) -> None:
         path = save_backup("clear", [record(1)])
