@@ -100,6 +100,12 @@ class _CallState:
     formats_for: int | None = None
 
 
+_DAMAGED_HINT = (
+    "Something on the way may have damaged it; the next call makes a new connection. Whether the calls that were under "
+    "way ran is unknown."
+)
+
+
 class Connection:
     """A connection to ``peer``, from the handshake to the end.
 
@@ -183,6 +189,8 @@ class Connection:
         except IrisAdminError as error:
             if error.node is None:
                 error.node = self.peer
+            if error.hint is None:
+                error.hint = _DAMAGED_HINT
             self._lose(error)
             return
         if now - self._last_sent >= _ANSWER_INTERVAL:
