@@ -86,7 +86,7 @@ class Tls:
         try:
             context.load_cert_chain(certificate, key, password=refuse)
         except ssl.SSLError as error:
-            if error.reason == "KEY_VALUES_MISMATCH":
+            if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
                 raise ConfigError(f"the TLS key {key} is not that of the certificate {certificate}") from None
             raise ConfigError(
                 f"the TLS certificate {certificate} with the key {key} cannot be used: {words(error)}"

@@ -48,7 +48,8 @@ def tls_failure(
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         return _of_its_certificate(error, node, server_name)
-    reason = error.reason or ""
+    # Python's own errors have none.
+    reason = getattr(error, "reason", None) or ""
     alert = reason.rpartition("ALERT_")[2] if "ALERT_" in reason else ""
     if alert == "PROTOCOL_VERSION" or reason in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"):
         return TlsVersionMismatch(

@@ -163,14 +163,13 @@ class TlsStream:
         self._socket.close()
 
     def _receive(self, size: int) -> bytes:
-        data = b""
         # In the last segment of the handshake there may have been more than that.
-        if not self._incoming.pending:
-            data = self._socket.recv(size)
-            if not data:
-                self._incoming.write_eof()
+        data = None if self._incoming.pending else self._socket.recv(size)
         with self._lock:
-            self._incoming.write(data)
+            if data:
+                self._incoming.write(data)
+            elif data is not None:
+                self._incoming.write_eof()
             plain, self._end = self._decrypt()
             # An answer of TLS itself: new keys, an alert. What the socket does not take goes with what is sent next.
             with contextlib.suppress(OSError):
