@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest_plugins = ["tests.support.erlang", "tests.support.demo"]
+pytest_plugins = ["tests.support.erlang", "tests.support.certificates", "tests.support.demo"]
 
 
 @pytest.fixture(autouse=True, scope="session")
