@@ -39,6 +39,7 @@ SECTIONS = {
     "large_replies": "Large replies",
     "command_line": "The command line",
     "target_side": "The target's side",
+    "tls": "TLS",
 }
 
 #: Besides iris_admin and what it needs: what starts the nodes, and others' work to compare with.
