@@ -31,7 +31,7 @@ from iris_admin.terms import Term
 DIRECTORY_VARIABLE = "IRIS_ADMIN_BACKUP_DIR"
 
 _LINE = re.compile(
-    rb"iris_admin backup 1 label=(?P<label>\S*) time=(?P<time>\S+) "
+    rb"iris_admin backup 1 label=(?P<label>[!-~]*) time=(?P<time>[!-~]+) "
     rb"terms=(?P<terms>\d+) sha256=(?P<sha256>[0-9a-f]{64})\n"
 )
 _LONGEST_LINE = 500
@@ -274,6 +274,8 @@ def _frames(body: memoryview) -> Iterator[memoryview]:
     while position < len(body):
         (length,) = _LENGTH.unpack_from(body, position)
         position += _LENGTH.size + length
+        if position > len(body):
+            raise struct.error("the last term is cut")
         yield body[position - length : position]
 
 

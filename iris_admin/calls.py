@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from iris_admin.errors import CallTimeout, EncodeError, RemoteError
+from iris_admin.errors import CallTimeout, DecodeError, EncodeError, RemoteError
 from iris_admin.proto.connection import CallEnded
 from iris_admin.proto.etf import encode_term
 from iris_admin.proto.rpc import Failed, Returned
@@ -43,7 +43,11 @@ class Called(NamedTuple):
         :raises RemoteError: it did not.
         :raises DecodeError: the node sent what is no term.
         """
-        outcome = ended.outcome()
+        try:
+            outcome = ended.outcome()
+        except DecodeError as error:
+            error.node = self.node
+            raise
         if isinstance(outcome, Returned):
             return outcome.value
         raise self.failure(outcome)

@@ -64,7 +64,7 @@ class NodeName:
             raise _bad(text)
         if not port_text:
             return cls(name, host)
-        if not (port_text.isdecimal() and 0 < int(port_text) < 65536):
+        if not (port_text.isdecimal() and len(port_text) <= 5 and 0 < int(port_text) < 65536):
             raise ConfigError(f"{port_text!r} is no TCP port, in the node name {text!r}")
         return cls(name, host, int(port_text))
 

@@ -16,7 +16,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from iris_admin.errors import DecodeError, IrisAdminError, NodeDown
+from iris_admin.errors import DecodeError, EncodeError, IrisAdminError, NodeDown, ProtocolError
 from iris_admin.proto import control, framing, rpc, services
 from iris_admin.proto.control import Operation
 from iris_admin.proto.etf import decode_term, encode_term
@@ -39,6 +39,11 @@ _NO_COOKIE = Atom("")
 _TERMINATED = (Atom("error"), Atom("terminated"))
 _FOUR_WORDS = struct.Struct(">IIII")
 _THREE_WORDS = struct.Struct(">III")
+#: What a peer may have us hold for it: bytes of answers that it does not take, and monitors of its processes.
+MAX_OWED = 64 << 20
+MAX_MONITORS = 100_000
+#: A node ticks every fifteen seconds; so many at once are sent to keep us busy.
+MAX_TICKS = 1000
 #: Registered names of ours that answer, so that a caller's monitor on them must not fire.
 _OUR_NAMES = ("net_kernel", "rex")
 
@@ -95,7 +100,7 @@ class _CallState:
     remote: Pid | None = None
     cancelled: bool = False
     group_leader: GroupLeader | None = None
-    monitors: list[tuple[Pid, Reference]] = field(default_factory=list)
+    monitors: dict[tuple[Pid, Reference], None] = field(default_factory=dict)
     #: Set for a call of our own, which makes a text that this call's function prints.
     formats_for: int | None = None
 
@@ -153,6 +158,9 @@ class Connection:
         self._prompt: list[bytes] = [self._handshake.data_to_send()]
         # Pieces of long messages, which let every prompt message pass between them.
         self._bulk: deque[bytes] = deque()
+        # Bytes of answers in both, roughly.
+        self._owed = 0
+        self._monitors = 0
         self._frames = framing.FrameReader()
         self._fragments = framing.FragmentAssembler()
         self._counter = 0
@@ -178,14 +186,25 @@ class Connection:
                     return
                 self._join(self._handshake.joined)
                 data = self._handshake.rest()
+            ticks = 0
             for body in self._frames.receive_data(data):
                 # Only a whole frame is a sign of life, as for the BEAM: behind a length that was damaged on its way
                 # the node's ticks would be taken for a piece of a frame that never ends.
                 self._last_received = now
-                if body:
+                if not body:
+                    ticks += 1
+                    if ticks > MAX_TICKS:
+                        raise ProtocolError(f"more than {MAX_TICKS} ticks at once")
+                else:
                     message = self._fragments.receive_frame(body)
                     if message is not None:
                         self._receive_message(*message)
+            if self._owed > MAX_OWED:
+                raise ProtocolError(f"the node asks, but does not take {self._owed} bytes of answers")
+        except EncodeError as error:
+            # What it sent comes back in an answer, and nests too deeply there.
+            self._lose(ProtocolError(f"a message of the node cannot be answered: {error}", node=self.peer))
+            return
         except IrisAdminError as error:
             if error.node is None:
                 error.node = self.peer
@@ -216,6 +235,8 @@ class Connection:
             self._prompt.append(self._bulk.popleft())
         data = b"".join(self._prompt)
         self._prompt.clear()
+        if not self._bulk:
+            self._owed = 0
         return data
 
     def next_event(self) -> Event | None:
@@ -287,6 +308,7 @@ class Connection:
 
     def _end_call(self, call_id: int) -> _CallState:
         call = self._calls.pop(call_id)
+        self._monitors -= len(call.monitors)
         for watcher, reference in call.monitors:
             self._signal((Operation.PAYLOAD_MONITOR_P_EXIT, self._pid(call_id), watcher, reference), services.NOPROC)
         return call
@@ -346,7 +368,9 @@ class Connection:
             self._last_sent = self._now
 
     def _signal(self, control_tuple: Term, *payload: Term) -> None:
-        self._send_message(encode_term(control_tuple), *(encode_term(term) for term in payload))
+        parts = [encode_term(control_tuple), *(encode_term(term) for term in payload)]
+        self._owed += sum(map(len, parts))
+        self._send_message(*parts)
 
     # Receiving
 
@@ -372,7 +396,8 @@ class Connection:
             case (Operation.DEMONITOR_P, watcher, watched, reference):
                 call_id = self._own_call(watched)
                 if call_id is not None and (watcher, reference) in self._calls[call_id].monitors:
-                    self._calls[call_id].monitors.remove((watcher, reference))
+                    del self._calls[call_id].monitors[watcher, reference]
+                    self._monitors -= 1
             case (Operation.LINK, linker, to):
                 if self._own_call(to) is None:
                     self._signal((Operation.PAYLOAD_EXIT, to, linker), services.NOPROC)
@@ -419,7 +444,11 @@ class Connection:
     def _receive_monitor(self, watcher: Pid, watched: Term, reference: Reference) -> None:
         call_id = self._own_call(watched)
         if call_id is not None:
-            self._calls[call_id].monitors.append((watcher, reference))
+            monitors = self._calls[call_id].monitors
+            self._monitors += (watcher, reference) not in monitors
+            if self._monitors > MAX_MONITORS:
+                raise ProtocolError(f"the node monitors us more than {MAX_MONITORS} times")
+            monitors[watcher, reference] = None
         elif watched not in _OUR_NAMES:
             self._signal((Operation.PAYLOAD_MONITOR_P_EXIT, watched, watcher, reference), services.NOPROC)
 

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 from iris_admin.errors import ProtocolError
 from iris_admin.proto.etf import decode_term
-from iris_admin.terms import Term
+from iris_admin.terms import Atom, Pid, Reference, Term
 
 
 class Operation(IntEnum):
@@ -50,27 +50,38 @@ _WITH_TRACE_TOKEN: dict[int, tuple[Operation, int]] = {
     34: (Operation.ALIAS_SEND, 3),
 }
 
-#: Length of each control tuple, with its operation.
-_ARITY: dict[int, int] = {
-    Operation.LINK: 3,
-    Operation.SEND: 3,
-    Operation.EXIT: 4,
-    Operation.REG_SEND: 4,
-    Operation.GROUP_LEADER: 3,
-    Operation.EXIT2: 4,
-    Operation.MONITOR_P: 4,
-    Operation.DEMONITOR_P: 4,
-    Operation.MONITOR_P_EXIT: 5,
-    Operation.SEND_SENDER: 3,
-    Operation.PAYLOAD_EXIT: 3,
-    Operation.PAYLOAD_EXIT2: 3,
-    Operation.PAYLOAD_MONITOR_P_EXIT: 4,
-    Operation.SPAWN_REQUEST: 6,
-    Operation.SPAWN_REPLY: 5,
-    Operation.ALIAS_SEND: 3,
-    Operation.UNLINK_ID: 4,
-    Operation.UNLINK_ID_ACK: 4,
+#: What stands behind the operation in each control tuple: a pid (p), a pid or a registered name (n), a registered name
+#: (a), a reference (r), an integer (i), or any term (.). What is of these kinds is small, and can be compared.
+_SHAPES: dict[int, str] = {
+    Operation.LINK: "pp",
+    Operation.SEND: ".p",
+    Operation.EXIT: "pn.",
+    Operation.REG_SEND: "p.a",
+    Operation.GROUP_LEADER: "pp",
+    Operation.EXIT2: "pn.",
+    Operation.MONITOR_P: "p.r",
+    Operation.DEMONITOR_P: "p.r",
+    Operation.MONITOR_P_EXIT: "npr.",
+    Operation.SEND_SENDER: "pp",
+    Operation.PAYLOAD_EXIT: "pn",
+    Operation.PAYLOAD_EXIT2: "pn",
+    Operation.PAYLOAD_MONITOR_P_EXIT: "npr",
+    Operation.SPAWN_REQUEST: "rpp..",
+    Operation.SPAWN_REPLY: "rpi.",
+    Operation.ALIAS_SEND: "pr",
+    Operation.UNLINK_ID: "ipp",
+    Operation.UNLINK_ID_ACK: "ipp",
 }
+# The atoms true and false are bools here.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "p": (Pid,),
+    "n": (Pid, Atom, bool),
+    "a": (Atom, bool),
+    "r": (Reference,),
+    "i": (int,),
+}
+#: Bytes of a strange message that an error quotes.
+_QUOTED = 40
 
 
 def read(message: bytes, offset: int) -> tuple[tuple[Term, ...], int]:
@@ -81,12 +92,20 @@ def read(message: bytes, offset: int) -> tuple[tuple[Term, ...], int]:
     """
     control, payload_offset = decode_term(message, offset)
     if type(control) is not tuple or not control or type(control[0]) is not int:
-        raise ProtocolError(f"this is no control message: {control!r}")
+        raise _strange(message, offset)
     operation = control[0]
     traced = _WITH_TRACE_TOKEN.get(operation)
     if traced is not None:
         operation, token = traced
         control = (operation, *control[1:token], *control[token + 1 :])
-    if len(control) != _ARITY.get(operation):
-        raise ProtocolError(f"this is no control message: {control!r}")
+    shape = _SHAPES.get(operation)
+    if shape is None or len(control) != len(shape) + 1:
+        raise _strange(message, offset)
+    for kind, element in zip(shape, control[1:], strict=True):
+        if kind != "." and type(element) not in _KINDS[kind]:
+            raise _strange(message, offset)
     return control, payload_offset
+
+
+def _strange(message: bytes, offset: int) -> ProtocolError:
+    return ProtocolError(f"this is no control message: {message[offset : offset + _QUOTED]!r}")

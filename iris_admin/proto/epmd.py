@@ -25,7 +25,10 @@ _PORT2_RESP = 119
 _NAMES_REQ = 110
 _DUMP_REQ = 100
 _PORT2_RESP_HEAD = struct.Struct(">HBBHHH")
-_DUMPED = re.compile(r"(active|old/unused) name +<(.*)>,? (?:at port|port =) (\d+), fd = -?\d+ *")
+_DUMPED = re.compile(r"(active|old/unused) name +<(.*)>,? (?:at port|port =) (\d{1,5}), fd = -?\d+ *", re.ASCII)
+_HIGHEST_PORT = 65535
+#: Characters of a strange line that an error quotes.
+_QUOTED = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,8 @@ def read_names_response(data: bytes) -> dict[str, int]:
     names = {}
     for line in data[4:].decode("utf-8", "replace").splitlines():
         words = line.split()
-        if len(words) != 5 or words[0] != "name" or words[2:4] != ["at", "port"] or not words[4].isdecimal():
-            raise ProtocolError(f"this is no line of EPMD's names: {line!r}")
+        if len(words) != 5 or words[0] != "name" or words[2:4] != ["at", "port"] or not _is_port(words[4]):
+            raise ProtocolError(f"this is no line of EPMD's names: {line[:_QUOTED]!r}")
         names[words[1]] = int(words[4])
     return names
 
@@ -111,7 +114,12 @@ def read_dump_response(data: bytes) -> tuple[dict[str, int], dict[str, int]]:
     # EPMD sends the zero at the end of each of its strings, too.
     for line in data[4:].decode("utf-8", "replace").replace("\0", "").splitlines():
         found = _DUMPED.fullmatch(line)
-        if found is None:
-            raise ProtocolError(f"this is no line of what EPMD remembers: {line!r}")
+        if found is None or not _is_port(found[3]):
+            raise ProtocolError(f"this is no line of what EPMD remembers: {line[:_QUOTED]!r}")
         (active if found[1] == "active" else gone)[found[2]] = int(found[3])
     return active, {name: port for name, port in gone.items() if name not in active}
+
+
+def _is_port(text: str) -> bool:
+    # Python refuses to read a number of thousands of digits, with an error of its own.
+    return text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= _HIGHEST_PORT

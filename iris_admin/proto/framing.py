@@ -22,6 +22,8 @@ from iris_admin.errors import ProtocolError
 MAX_FRAME = 64 << 20
 #: Bound of all incomplete messages of one connection together, in bytes.
 MAX_MESSAGE = 1 << 30
+#: What a piece costs besides its bytes: a peer may send millions of empty ones.
+_PIECE_COST = 500
 #: Where we cut, as the BEAM does.
 FRAGMENT_SIZE = 64 << 10
 
@@ -71,7 +73,7 @@ class FragmentAssembler:
     """Puts the pieces of long messages together; several may be under way at once."""
 
     def __init__(self) -> None:
-        self._incomplete: dict[int, tuple[int, list[bytes]]] = {}
+        self._incomplete: dict[int, tuple[int, int, list[bytes]]] = {}
         self._held = 0
 
     def receive_frame(self, body: bytes) -> tuple[bytes, int] | None:
@@ -90,25 +92,25 @@ class FragmentAssembler:
             if body[start : start + 1] != b"\0":
                 raise ProtocolError("a fragment refers to an atom cache that was never negotiated")
             start += 1
-            pieces: list[bytes] = []
+            cost, pieces = 0, list[bytes]()
             if sequence in self._incomplete:
                 raise ProtocolError(f"message {sequence} begins twice")
             if fragment < 1:
                 raise ProtocolError(f"message {sequence} begins with fragment 0, where they end with 1")
         else:
-            expected, pieces = self._incomplete.pop(sequence, (0, []))
+            expected, cost, pieces = self._incomplete.pop(sequence, (0, 0, []))
             if fragment != expected or fragment < 1:
                 raise ProtocolError(f"fragment {fragment} of message {sequence}, where {expected} was expected")
         pieces.append(body[start:])
-        self._held += len(body) - start
-        if fragment > 1:
-            if self._held > MAX_MESSAGE:
-                raise ProtocolError(f"incomplete messages of more than {MAX_MESSAGE} bytes")
-            self._incomplete[sequence] = (fragment - 1, pieces)
-            return None
-        whole = b"".join(pieces)
-        self._held -= len(whole)
-        return whole, 0
+        if fragment == 1:
+            self._held -= cost
+            return b"".join(pieces), 0
+        added = len(body) - start + _PIECE_COST
+        self._held += added
+        if self._held > MAX_MESSAGE:
+            raise ProtocolError(f"incomplete messages of more than {MAX_MESSAGE} bytes")
+        self._incomplete[sequence] = (fragment - 1, cost + added, pieces)
+        return None
 
 
 def whole_frame(control: bytes, message: bytes = b"") -> bytes:

@@ -38,6 +38,11 @@ _STATUS_HINTS = {
 }
 
 
+#: Characters of a status that an error quotes, and of the name of a node, which is an atom.
+_LONGEST_WORD = 80
+_LONGEST_NAME = 255
+
+
 class _Waiting(Enum):
     FOR_STATUS = auto()
     FOR_CHALLENGE = auto()
@@ -187,9 +192,11 @@ class Handshake:
         elif status.startswith(b"named:"):
             (name_length,) = struct.unpack_from(">H", status, 6)
             self._name = status[8 : 8 + name_length].decode()
+            if not 0 < len(self._name) <= _LONGEST_NAME:
+                raise self._nonsense(b"s" + status)
             (self._creation,) = struct.unpack_from(">I", status, 8 + name_length)
         else:
-            word = status.decode("latin-1")
+            word = status[:_LONGEST_WORD].decode("latin-1")
             raise HandshakeRefused(
                 f"{self._peer} refused the handshake: {word}",
                 node=self._peer,
@@ -201,6 +208,8 @@ class Handshake:
     def _receive_challenge(self, message: bytes) -> None:
         _, flags, challenge, _creation, name_length = _CHALLENGE_HEAD.unpack_from(message)
         name = message[_CHALLENGE_HEAD.size : _CHALLENGE_HEAD.size + name_length].decode()
+        if len(name) > _LONGEST_NAME:
+            raise self._nonsense(message)
         if name != self._peer:
             raise HandshakeRefused(
                 f"dialled {self._peer}, but the node there calls itself {name}",

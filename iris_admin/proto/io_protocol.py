@@ -21,6 +21,10 @@ _INPUT_REQUESTS = frozenset({"get_line", "get_chars", "get_until", "get_password
 
 #: Characters of captured text that are kept; the rest is dropped, and the end of the text says so.
 MAX_CAPTURED = 16 << 20
+#: Requests that may wait while the node makes a text; those beyond are refused, for it may never make it.
+MAX_WAITING = 10_000
+#: So many pieces of text are put together.
+_MANY_PIECES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +64,19 @@ class GroupLeader:
 
     def __init__(self, *, keep: bool) -> None:
         self._keep = keep
+        self._blocks: list[str] = []
         self._text: list[str] = []
         self._length = 0
         self._dropped = 0
         self._queue: deque[_Pending] = deque()
+        self._refused: deque[Answer] = deque()
         #: The encoding of the text that is being made.
         self._formatting: str | None = None
 
     def text(self) -> str:
         """What was printed so far."""
-        if self._dropped:
-            return "".join(self._text) + f"\n… {self._dropped} more characters were not kept\n"
-        return "".join(self._text)
+        text = "".join(self._blocks) + "".join(self._text)
+        return f"{text}\n… {self._dropped} more characters were not kept\n" if self._dropped else text
 
     def receive(self, message: Term) -> bool:
         """Take a message to the group leader; False if it is no I/O request.
@@ -80,12 +85,17 @@ class GroupLeader:
         """
         match message:
             case ("io_request", Pid() as to, reply_as, request):
-                self._queue.append(_Pending(to, reply_as, deque([request])))
+                if len(self._queue) < MAX_WAITING:
+                    self._queue.append(_Pending(to, reply_as, deque([request])))
+                else:
+                    self._refused.append(Answer(to, reply_as, _REQUEST_ERROR))
                 return True
         return False
 
     def proceed(self) -> Answer | Format | None:
         """What to do next: send an answer, or have a text made and given to :meth:`formatted`."""
+        if self._refused:
+            return self._refused.popleft()
         while self._queue and self._formatting is None:
             head = self._queue[0]
             while head.requests:
@@ -144,7 +154,12 @@ class GroupLeader:
             return False
         if self._keep:
             kept = text[: MAX_CAPTURED - self._length]
-            self._text.append(kept)
+            if kept:
+                self._text.append(kept)
+            if len(self._text) > _MANY_PIECES:
+                # A text of one character is forty times as large as the character.
+                self._blocks.append("".join(self._text))
+                self._text.clear()
             self._length += len(kept)
             self._dropped += len(text) - len(kept)
         return True

@@ -48,9 +48,23 @@ _NAMED_ESCAPES = {
     92: r"\\",
 }
 _CONTROLS = (*range(32), *range(127, 160))
+#: Characters that cannot be seen, or that turn the direction of writing.
+_HIDDEN = (
+    0x61C,
+    *range(0x200B, 0x2010),
+    *range(0x2028, 0x202F),
+    *range(0x2060, 0x206A),
+    0xFEFF,
+    0xFFF9,
+    0xFFFA,
+    0xFFFB,
+)
 #: What takes the place of a character, by the kind of quotes around it.
 _ESCAPES = {
-    quote: {code: f"\\{code:03o}" for code in _CONTROLS} | _NAMED_ESCAPES | {ord(quote): "\\" + quote}
+    quote: {code: f"\\{code:03o}" for code in _CONTROLS}
+    | {code: f"\\x{{{code:X}}}" for code in _HIDDEN}
+    | _NAMED_ESCAPES
+    | {ord(quote): "\\" + quote}
     for quote in "'\""
 }
 
@@ -316,7 +330,8 @@ class _Writer:
         raise _no_term(term)
 
     def _place(self, node: Atom) -> str:
-        return "0" if node == self._node else node
+        # A name that a peer made up may hold anything.
+        return "0" if node == self._node else node.translate(_ESCAPES["'"])
 
 
 @lru_cache(maxsize=4096)

@@ -261,7 +261,7 @@ def default_epmd_port() -> int:
     text = os.environ.get(EPMD_PORT_VARIABLE)
     if not text:
         return epmd.DEFAULT_PORT
-    if not (text.isdecimal() and 0 < int(text) < 65536):
+    if not (text.isdecimal() and len(text) <= 5 and 0 < int(text) < 65536):
         raise ConfigError(f"the variable {EPMD_PORT_VARIABLE} is no TCP port: {text!r}")
     return int(text)
 

@@ -169,6 +169,7 @@ class TestFragmentAssembler:
 
     def test_what_is_held_of_incomplete_messages_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(framing, "MAX_MESSAGE", 1000)
+        monkeypatch.setattr(framing, "_PIECE_COST", 0)
         assembler = FragmentAssembler()
         for sequence in range(10):
             # A message that is complete counts no longer.
@@ -178,6 +179,13 @@ class TestFragmentAssembler:
             assembler.receive_frame(fragments(sequence, bytes(400), [200])[0])
         with pytest.raises(ProtocolError, match="more than 1000 bytes"):
             assembler.receive_frame(fragments(105, bytes(400), [200])[0])
+
+    def test_pieces_without_content_count_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(framing, "MAX_MESSAGE", 10_000)
+        assembler = FragmentAssembler()
+        with pytest.raises(ProtocolError, match="more than 10000 bytes"):
+            for sequence in range(100):
+                assembler.receive_frame(b"\x83E" + struct.pack(">QQ", sequence, 2) + b"\0")
 
     @given(st.sampled_from([b"", b"\x83", b"\x83D\0", b"\x83E", b"\x83F"]), st.binary(max_size=40))
     def test_any_bytes(self, beginning: bytes, rest: bytes) -> None:

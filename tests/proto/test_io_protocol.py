@@ -279,3 +279,34 @@ class TestChardata:
 
     def test_true_is_an_atom_and_no_character(self) -> None:
         assert chardata_to_str([True], "utf-8") is None
+
+
+def test_requests_beyond_a_limit_are_refused_while_a_text_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(io_protocol, "MAX_WAITING", 3)
+    leader = GroupLeader(keep=True)
+    assert leader.receive(io_request(put_format()))
+    assert isinstance(leader.proceed(), Format)
+    for number in range(5):
+        assert leader.receive(io_request(put(str(number)), reply_as=number))
+    refused = [leader.proceed() for _ in range(4)]
+    assert refused == [
+        Answer(CALLER, 2, REQUEST_ERROR),
+        Answer(CALLER, 3, REQUEST_ERROR),
+        Answer(CALLER, 4, REQUEST_ERROR),
+        None,
+    ]
+    assert leader.formatted(b"text") is None
+    assert [leader.proceed() for _ in range(4)] == [
+        Answer(CALLER, REF, OK),
+        Answer(CALLER, 0, OK),
+        Answer(CALLER, 1, OK),
+        None,
+    ]
+    assert leader.text() == "text01"
+
+
+def test_many_small_pieces_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(io_protocol, "_MANY_PIECES", 3)
+    leader = GroupLeader(keep=True)
+    assert replies(leader, *(put(str(number)) for number in range(10))) == [OK] * 10
+    assert leader.text() == "0123456789"
