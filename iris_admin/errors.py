@@ -85,6 +85,12 @@ class IrisAdminError(Exception):
         self.node = node
         self.hint = hint
 
+    def __str__(self) -> str:
+        """The message; what a node has put into it does nothing to a terminal that shows a traceback."""
+        from iris_admin.text import printable
+
+        return printable(super().__str__(), keep="\n")
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, self.__dict__.copy())
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Container
 
+#: File systems take 255 bytes; something may be put behind the name.
+LONGEST_FILE_NAME = 150
+
 _ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v", "\b": r"\b", "\f": r"\f", "\x1b": r"\e", "\x7f": r"\d"}
 
 
@@ -43,6 +46,21 @@ def binary_text(data: bytes) -> str:
         from iris_admin.syntax import format_term
 
         return format_term(data, width=None)
+
+
+def file_name(text: str) -> str:
+    """A name for a file or folder, made of a node's or a user's: it cannot lead elsewhere.
+
+    >>> file_name("db1@127.0.0.1"), file_name("../../etc/passwd\\0"), file_name("")
+    ('db1@127.0.0.1', '_._.._etc_passwd_', '_')
+
+    What is no letter, digit, or one of ``_@.-`` becomes ``_``, as does a dot in front, and it is cut at
+    :data:`LONGEST_FILE_NAME` characters. Different texts may become the same name.
+    """
+    from re import sub
+
+    name = sub(r"[^A-Za-z0-9_@.-]", "_", text)[:LONGEST_FILE_NAME] or "_"
+    return f"_{name[1:]}" if name.startswith(".") else name
 
 
 def _escape(character: str) -> str:

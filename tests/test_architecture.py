@@ -43,6 +43,7 @@ LAYERS = (
 
 #: The only imports that point upwards, each of them inside a function, so that it is not needed for importing.
 EXCEPTIONS = {
+    ("iris_admin.errors", "iris_admin.text"): "whoever shows an error's message shows it without control characters",
     ("iris_admin.terms", "iris_admin.proto.etf"): "maps are compared as Erlang does: by the encoding of their terms",
 }
 

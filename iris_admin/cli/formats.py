@@ -9,8 +9,8 @@ from typing import Any
 from iris_admin.json_values import to_json_text
 from iris_admin.text import printable
 
-#: What makes a spreadsheet take a cell for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: What makes a spreadsheet take a cell for a formula; the wide ones do in some languages.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def write(output_format: str, document: Any, rows: Sequence[Mapping[str, Any]] | None = None) -> str:
@@ -47,7 +47,7 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
-    writer.writerow(names)
+    writer.writerow(map(_cell, names))
     writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
     return output.getvalue()
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from iris_admin.text import printable
+
 if TYPE_CHECKING:
     from iris_admin.client import Node
     from iris_admin.cluster import Cluster
@@ -23,6 +25,9 @@ TIMEOUT_VARIABLE = "IRIS_ADMIN_TIMEOUT"
 TLS_VARIABLE = "IRIS_ADMIN_TLS"
 #: Options for TLS by what :class:`iris_admin.Tls` calls them; each also has a variable, except for the last.
 _TLS_OPTIONS = ("ca_file", "certificate", "key", "server_name", "verify")
+
+#: A value may take several lines.
+_KEPT = "\n\t"
 
 _NO_NODE = "No node was named. Use -n NODE, or set IRIS_ADMIN_NODE, or name a cluster of the configuration file by -c."
 
@@ -234,8 +239,6 @@ class Session:
 
     def tell(self, text: str) -> None:
         """Write a line for the person who waits, to stderr."""
-        from iris_admin.text import printable
-
         click.echo(printable(text), err=True)
 
     def warn(self, text: str) -> None:
@@ -249,14 +252,15 @@ class Session:
         text: Callable[[], Iterable[str]],
         rows: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        """Write a result to stdout, in the format that was asked for.
+        """Write a result to stdout, in the format that was asked for. All that a command shows goes through here.
 
         :param document: the result as JSON values.
         :param text: gives the lines for people.
         :param rows: what CSV and JSON lines write; by default the document, or its elements.
         """
         if self.format == "table":
-            output = "".join(f"{line}\n" for line in text())
+            # Whatever a node has put into a line, and whether a terminal or a pipe gets it.
+            output = "".join(f"{printable(line, keep=_KEPT)}\n" for line in text())
         else:
             from iris_admin.cli import formats
 

@@ -27,6 +27,7 @@ from iris_admin.operations.settings import settings
 from iris_admin.operations.stats import stats
 from iris_admin.operations.status import status
 from iris_admin.operations.steps import Now, Operation, Progress
+from iris_admin.text import file_name
 
 #: Format of the bundle; its manifest has it.
 FORMAT = 1
@@ -161,18 +162,18 @@ def bundle(
     start = yield Now()
     yield Progress(f"the bundle takes {bundle_cost(nodes)}")
     found = yield from members(nodes)
-    documents = [
-        Document(f"nodes/{node}/error.json", node, "connect", False, str(error), redact(plain(error), hidden))
-        for node, error in found.unanswered.items()
-    ]
+    folders: dict[str, str] = {}
+    documents = []
+    for node, error in found.unanswered.items():
+        file = f"nodes/{_folder(node, folders)}/error.json"
+        documents.append(Document(file, node, "connect", False, str(error), redact(plain(error), hidden)))
     for number, section in enumerate(SECTIONS, start=1):
         asked = [node for node, role in found.roles.items() if section.where(role)]
         yield Progress(f"{section.name}: {len(asked)} nodes ({number} of {len(SECTIONS)})")
         answers = yield from side_by_side({node: _guarded(section.ask(node)) for node in asked})
         for node, answer in answers.items():
-            documents.append(
-                _document(f"nodes/{node}/{section.name}.json", node, section.name, answer, payload, hidden)
-            )
+            file = f"nodes/{_folder(node, folders)}/{section.name}.json"
+            documents.append(_document(file, node, section.name, answer, payload, hidden))
     whole: dict[str, Operation[Any]] = {
         "doctor": doctor(nodes, expected=expected, epmd_port=epmd_port),
         "offline_summary": offline_summary(nodes, within=15.0),
@@ -202,6 +203,16 @@ def summary_lines(contents: BundleContents) -> Mapping[str, Any]:
     failed = [document.file for document in contents.documents if not document.ok]
     verdicts = [] if contents.diagnosis is None else [finding.verdict for finding in contents.diagnosis.findings]
     return {"verdict": worst(verdicts) if verdicts else None, "documents": len(contents.documents), "failed": failed}
+
+
+def _folder(node: str, folders: dict[str, str]) -> str:
+    """The folder of a node, whatever it is called: each has its own, within the bundle."""
+    if node not in folders:
+        name = file_name(node)
+        while name in folders.values():
+            name += "_"
+        folders[node] = name
+    return folders[node]
 
 
 def _guarded(operation: Operation[Any]) -> Operation[Any]:
