@@ -1,21 +1,13 @@
-"""Look for an input on which the two codecs differ, for as long as one likes.
-
-Usage: ``python -m tests.proto.fuzz_codecs [--seconds N] [--seed N]``. Prints how many inputs were tried and how many
-differences were found, and ends with status 1 if there were any.
-"""
+"""Random values and damaged encodings, on which the two codecs are compared; ``tests.fuzz`` goes on for longer."""
 
 from __future__ import annotations
 
-import argparse
 import random
-import sys
-import time
 from types import ModuleType
 from typing import Any
 
 from iris_admin.proto import _etf_decode, _etf_encode
 from iris_admin.terms import Atom, BitString, Export, ImproperList, Map, Pid, Port, Reference
-from tests.proto.compiled import compiled_codec
 from tests.proto.test_etf_hostile import SAMPLES
 from tests.proto.test_etf_twin import EVERYDAY, VALUES, compare
 
@@ -116,24 +108,3 @@ class Fuzzer:
             except Exception:
                 continue
             self._compare("encode", value)
-
-
-def main() -> int:
-    """Try inputs until the time is up."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="for how long (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the random choices (default: %(default)s)")
-    options = parser.parse_args()
-    fuzzer = Fuzzer(options.seed, compiled_codec())
-    end = time.monotonic() + options.seconds
-    while time.monotonic() < end:
-        fuzzer.try_value()
-        fuzzer.try_bytes()
-    for difference in fuzzer.differences[:10]:
-        print(ascii(difference)[:1000])
-    print(f"seed {options.seed}: {fuzzer.tried:,} inputs tried, {len(fuzzer.differences)} differences")
-    return 1 if fuzzer.differences else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

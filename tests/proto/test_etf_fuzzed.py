@@ -1,4 +1,4 @@
-"""A moment of looking for inputs on which the codecs differ; ``fuzz_codecs`` looks for as long as one likes."""
+"""A moment of looking for inputs on which the codecs differ; ``tests.fuzz`` looks for as long as one likes."""
 
 from __future__ import annotations
 
