@@ -49,9 +49,9 @@ def binary_text(data: bytes) -> str:
 
 
 def file_name(text: str) -> str:
-    """A name for a file or folder, made of a node's or a user's: it cannot lead elsewhere.
+    r"""A name for a file or folder, made of a node's or a user's: it cannot lead elsewhere.
 
-    >>> file_name("db1@127.0.0.1"), file_name("../../etc/passwd\\0"), file_name("")
+    >>> file_name("db1@127.0.0.1"), file_name("../../etc/passwd\0"), file_name("")
     ('db1@127.0.0.1', '_._.._etc_passwd_', '_')
 
     What is no letter, digit, or one of ``_@.-`` becomes ``_``, as does a dot in front, and it is cut at

@@ -1,8 +1,8 @@
 """Look for findings with atheris.
 
-Usage: ``python -m tests.fuzz [TARGET …] [--seconds N] [--findings DIRECTORY]``. Each target runs in a process of its own,
-one after the other; a line says how many inputs were tried, and the exit code is 1 if there were findings. Each is a
-small file, with its traceback beside it: once it is mended, the file belongs into ``tests/fuzz/corpus/TARGET``.
+Usage: ``python -m tests.fuzz [TARGET …] [--seconds N] [--findings DIRECTORY]``. Each target runs in a process of its
+own, one after the other; a line says how many inputs were tried, and the exit code is 1 if there were findings. Each is
+a small file, with its traceback beside it: once it is mended, the file belongs into ``tests/fuzz/corpus/TARGET``.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def run(data: bytes) -> None:
     try:
         value = _etf_decode.decode(encoded)
     except DecodeError as error:
-        assert error.offset is None or error.offset >= 0
+        assert error.offset is None or error.offset >= 0  # noqa: PT017
         return
     compare(_etf_encode.encode, twin.encode, value)
     assert not DANGEROUS.search(format_term(value))

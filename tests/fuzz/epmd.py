@@ -26,6 +26,6 @@ def run(data: bytes) -> None:
             active, gone = epmd.read_dump_response(reply)
             ports = [*active.values(), *gone.values()]
     except ProtocolError as error:
-        assert len(str(error)) < 1000, "an error that quotes all that it was sent"
+        assert len(str(error)) < 1000, "an error that quotes all that it was sent"  # noqa: PT017
         return
     assert all(0 <= port < 65536 for port in ports), ports

@@ -51,7 +51,7 @@ def run(data: bytes) -> None:
     try:
         complete = read_backup(path)
     except BackupError as error:
-        assert len(str(error)) < 2000
+        assert len(str(error)) < 2000  # noqa: PT017
         complete = None
     try:
         opened = tuple(open_backup(path))

@@ -36,7 +36,7 @@ def run(data: bytes) -> None:
                     assert signal[0] == control.Operation(signal[0])
                     assert 0 < offset <= len(message[0])
     except ProtocolError as error:
-        assert len(str(error)) < 2000, "an error that quotes all that it was sent"
+        assert len(str(error)) < 2000, "an error that quotes all that it was sent"  # noqa: PT017
 
 
 def _piece(choices: Choices) -> bytes:

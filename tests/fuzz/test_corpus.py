@@ -1,4 +1,4 @@
-"""What the fuzzers start from and what they have found, tried once more: time and memory are bounded, errors are ours."""
+"""What the fuzzers start from and what they have found, tried once more, within bounded time and memory."""
 
 from __future__ import annotations
 

@@ -183,9 +183,10 @@ class TestFragmentAssembler:
     def test_pieces_without_content_count_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(framing, "MAX_MESSAGE", 10_000)
         assembler = FragmentAssembler()
+        for sequence in range(20):
+            assembler.receive_frame(b"\x83E" + struct.pack(">QQ", sequence, 2) + b"\0")
         with pytest.raises(ProtocolError, match="more than 10000 bytes"):
-            for sequence in range(100):
-                assembler.receive_frame(b"\x83E" + struct.pack(">QQ", sequence, 2) + b"\0")
+            assembler.receive_frame(b"\x83E" + struct.pack(">QQ", 20, 2) + b"\0")
 
     @given(st.sampled_from([b"", b"\x83", b"\x83D\0", b"\x83E", b"\x83F"]), st.binary(max_size=40))
     def test_any_bytes(self, beginning: bytes, rest: bytes) -> None:
