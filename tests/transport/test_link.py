@@ -91,6 +91,30 @@ def test_a_question_that_comes_with_the_end_of_the_handshake(played: Callable[..
     assert answers.get(timeout=SLACK) == Signal((2, Atom(""), pid(5)), (reference(1), Atom("yes")))
 
 
+def test_what_has_come_is_answered_before_we_leave(played: Callable[..., Node]) -> None:
+    """Iris's durable batcher takes a node that leaves with its question for one that holds its log."""
+    go_on = threading.Event()
+    answers: SimpleQueue[Signal | str | bytes] = SimpleQueue()
+    ping = (Atom("$gen_call"), (pid(5), reference(1)), (Atom("is_auth"), Atom(PEER)))
+
+    def serve(connection: socket.socket) -> None:
+        let_join(connection)
+        go_on.wait(SLACK)
+        connection.sendall(NodeSide.frame((6, pid(5), Atom(""), Atom("net_kernel")), ping))
+        answers.put(read_signal(connection))
+        answers.put(connection.recv(1))
+
+    node = played(serve)
+    link = node._connector.link
+    assert link is not None
+    assert link._try_to_lead()  # so that no other thread reads it
+    go_on.set()
+    assert link._poll.poll(SLACK * 1000)
+    node.close()
+    assert answers.get(timeout=SLACK) == Signal((2, Atom(""), pid(5)), (reference(1), Atom("yes")))
+    assert answers.get(timeout=SLACK) == b""
+
+
 def test_nonsense_that_comes_with_the_end_of_the_handshake(played: Callable[..., Node]) -> None:
     def serve(connection: socket.socket) -> None:
         let_join(connection, b"\xff\xff\xff\xff")
