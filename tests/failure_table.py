@@ -1,4 +1,5 @@
-"""Provoke every failure of ``tests/support/failures.py`` and print which error comes of it, and how soon.
+"""Provoke every failure of ``tests/support/failures.py``, and then every fault of the wire at every step of a session
+(``tests/support/faults.py``), and print which error comes of each, and how soon.
 
 Run it from the root of the project: ``python -m tests.failure_table``
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from tests.support.erlang import Epmd, NodeFactory
 from tests.support.failures import FAILURES, Failure, Scene, provoke
+from tests.support.faults import CASES, NET_TICKTIME, NODE_OPTIONS, Case, Stage
 
 
 def table(failures: Iterable[Failure], scene: Scene) -> str:
@@ -28,6 +30,23 @@ def table(failures: Iterable[Failure], scene: Scene) -> str:
     return "\n".join(f"{what:{widths[0]}}  {error:{widths[1]}}  {time:>{widths[2]}}" for what, error, time in rows)
 
 
+def fault_table(cases: Iterable[Case], stage: Stage) -> str:
+    """A row for each step, a column for each fault: the error, or ``ok``, and the seconds."""
+    cells: dict[str, dict[str, str]] = {}
+    for case in cases:
+        outcome = stage.play(case)
+        name = "ok" if outcome.kind is None else outcome.kind.__name__
+        if outcome.kind not in case.outcomes or outcome.wrong:
+            name += f" (and not {case.error.__name__ if case.error else 'ok'})"
+        if outcome.remote_ended_after is None:
+            name += " (something stays on the node)"
+        cells.setdefault(case.step.what, {})[case.name] = f"{name} {outcome.seconds:.2f}"
+    names = list(dict.fromkeys(name for row in cells.values() for name in row))
+    rows = [["", *names], ["---"] * (len(names) + 1)]
+    rows += [[what, *(row.get(name, "") for name in names)] for what, row in cells.items()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
 def main() -> None:
     with ExitStack() as stack:
         epmd = Epmd()
@@ -36,7 +55,8 @@ def main() -> None:
         nodes = NodeFactory(epmd, lambda: Path(tempfile.mkdtemp(dir=directory)))
         stack.callback(nodes.stop_all)
         scene = Scene(nodes, stack.enter_context(ExitStack()))
-        sys.stdout.write(table(FAILURES, scene) + "\n")
+        sys.stdout.write(table(FAILURES, scene) + "\n\n")
+        sys.stdout.write(fault_table(CASES, Stage(nodes(net_ticktime=NET_TICKTIME, flags=NODE_OPTIONS))) + "\n")
 
 
 if __name__ == "__main__":
