@@ -12,7 +12,7 @@ import click
 
 from iris_admin.cli.command import LazyGroup
 from iris_admin.cli.session import Session
-from iris_admin.cli.signals import interrupted, raise_terminated
+from iris_admin.cli.signals import heed_dropped_signals, interrupted, raise_terminated
 from iris_admin.version import __version__
 
 #: In the order of the help: what an operator needs first, first.
@@ -64,6 +64,7 @@ class _Program(LazyGroup):
                 # See cli/start.py.
                 if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
                     signal.signal(signal.SIGINT, signal.default_int_handler)
+                heed_dropped_signals()
                 if exit_code is None:
                     exit_code = self._run(sys.argv[1:], prog_name or PROGRAM)
                 # What comes now comes too late.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from types import FrameType
 from typing import NoReturn
 
 _INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM
+#: How soon a signal that was dropped comes again, in seconds.
+_AGAIN = 0.02
 
 
 class Terminated(KeyboardInterrupt):
@@ -24,3 +28,24 @@ def raise_terminated(_number: int, _frame: FrameType | None) -> NoReturn:
 def interrupted(error: BaseException) -> int:
     """The exit code of a command that a signal ended."""
     return int(_TERMINATED if isinstance(error, Terminated) else _INTERRUPTED)
+
+
+def heed_dropped_signals() -> None:
+    """See to it that no signal is lost where Python drops exceptions: in a finalizer, or a callback of its import."""
+    sys.unraisablehook = _repeat
+
+
+def _repeat(dropped: sys.UnraisableHookArgs) -> None:
+    if not isinstance(dropped.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(dropped)
+        return
+    import threading
+
+    number = signal.SIGINT
+    if isinstance(dropped.exc_value, Terminated):
+        number = signal.SIGTERM
+        signal.signal(number, raise_terminated)
+    # From here it would be dropped once more.
+    again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
