@@ -61,9 +61,10 @@ def test_fault(case: Case, stage: Stage) -> None:
 
 
 def test_the_table_can_be_printed(stage: Stage) -> None:
-    few = [case for case in CASES if case.name in ("FIN", "delayed by 0.3 s")]
+    steps = [CASES[0].step, CASES[-1].step]
+    few = [case for case in CASES if case.step in steps and case.name in ("FIN", "delayed by 0.3 s")]
     lines = fault_table(few, stage).splitlines()
     assert [word.strip() for word in lines[0].strip("|").split("|")] == ["", "delayed by 0.3 s", "FIN"]
-    assert len(lines) == 2 + len({case.step for case in few})
+    assert len(lines) == 2 + len(steps)
     assert lines[-1].startswith("| 25 MB reply")
     assert "NodeDown 0." in lines[-1]
