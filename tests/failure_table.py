@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.support.certificates import Certificates
 from tests.support.erlang import Epmd, NodeFactory
 from tests.support.failures import FAILURES, Failure, Scene, provoke
 from tests.support.faults import CASES, NET_TICKTIME, NODE_OPTIONS, Case, Stage
@@ -54,9 +55,13 @@ def main() -> None:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         nodes = NodeFactory(epmd, lambda: Path(tempfile.mkdtemp(dir=directory)))
         stack.callback(nodes.stop_all)
-        scene = Scene(nodes, stack.enter_context(ExitStack()))
-        sys.stdout.write(table(FAILURES, scene) + "\n\n")
-        sys.stdout.write(fault_table(CASES, Stage(nodes(net_ticktime=NET_TICKTIME, flags=NODE_OPTIONS))) + "\n")
+        certificates = Certificates.make(Path(tempfile.mkdtemp(dir=directory)))
+        scene = Scene(nodes, stack.enter_context(ExitStack()), certificates)
+        sys.stdout.write(table(FAILURES, scene) + "
+
+")
+        sys.stdout.write(fault_table(CASES, Stage(nodes(net_ticktime=NET_TICKTIME, flags=NODE_OPTIONS))) + "
+")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ class Dialing:
         def on_silence() -> None:
             # A plain node takes the beginning of TLS for the length of a message, and waits for that.
             if self._is_plain(port, deadline):
-                raise not_spoken(str(self.target))
+                raise not_spoken(str(self.target)) from None
 
         stream = tls_stream(sock, context, self.server_name)
         try:

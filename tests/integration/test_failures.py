@@ -24,6 +24,7 @@ from iris_admin.errors import (
 )
 from tests.failure_table import table
 from tests.integration.conftest import load_probe
+from tests.support.certificates import Certificates
 from tests.support.erlang import ErlangNode, NodeFactory
 from tests.support.failures import FAILURES, SLACK, Failure, Scene, black_hole, listener, provoke
 
@@ -43,9 +44,9 @@ def living(nodes: NodeFactory) -> ErlangNode:
 
 
 @pytest.fixture
-def scene(nodes: NodeFactory, living: ErlangNode) -> Iterator[Scene]:
+def scene(nodes: NodeFactory, living: ErlangNode, certificates: Certificates) -> Iterator[Scene]:
     with ExitStack() as stack:
-        scene = Scene(nodes, stack)
+        scene = Scene(nodes, stack, certificates)
         scene._living = living
         yield scene
 
@@ -276,7 +277,7 @@ class TestNothingIsLeft:
             provoke(failure, scene)
         before = (len(list(Path("/proc/self/fd").iterdir())), threading.active_count())
         with ExitStack() as stack:
-            again = Scene(scene._nodes, stack)
+            again = Scene(scene._nodes, stack, scene.certificates)
             again._living = scene.living
             for failure in quick:
                 provoke(failure, again)

@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import iris_admin
 from iris_admin import errors
 from iris_admin.client import Node
 from iris_admin.errors import IrisAdminError
-from tests.support.erlang import ErlangNode, NodeFactory, free_port
+from iris_admin.tls import Tls
+from tests.support.certificates import Certificates
+from tests.support.erlang import ErlangNode, NodeFactory, NodeOptions, free_port
 
 #: Time-outs of the cases, in seconds: long enough for a busy machine, short enough to wait for.
 CONNECT_TIMEOUT = 0.8
@@ -110,8 +112,9 @@ def drip(connection: socket.socket) -> None:
 class Scene:
     """Where failures are provoked: nodes, listeners and connections, all of which end with it."""
 
-    def __init__(self, nodes: NodeFactory, stack: ExitStack) -> None:
+    def __init__(self, nodes: NodeFactory, stack: ExitStack, certificates: Certificates) -> None:
         self._nodes = nodes
+        self.certificates = certificates
         self._stack = stack
         self._living: ErlangNode | None = None
 
@@ -126,9 +129,9 @@ class Scene:
             self._living = self._nodes()
         return self._living
 
-    def doomed(self) -> ErlangNode:
+    def doomed(self, **options: Unpack[NodeOptions]) -> ErlangNode:
         """A node for one case alone."""
-        node = self._nodes()
+        node = self._nodes(**options)
         self._stack.callback(node.kill)
         return node
 
@@ -249,6 +252,55 @@ def _no_such_function(scene: Scene) -> Callable[[], object]:
     return lambda: client.call("lists", "no_such_function")
 
 
+def _tls(
+    ca: str = "ca", *, ours: str | None = None, server_name: str | None = None, **node: Any
+) -> Callable[[Scene], Callable[[], object]]:
+    """A node that speaks TLS.
+
+    :param ca: the authority that we trust.
+    :param ours: our certificate.
+    :param node: as for :meth:`~tests.support.certificates.Certificates.distribution_flags`.
+    """
+
+    def prepare(scene: Scene) -> Callable[[], object]:
+        files = scene.certificates
+        tls = Tls(files.certificate(ca), files.both(ours) if ours else None, server_name=server_name)
+        target = scene.doomed(flags=files.distribution_flags(**node))
+        return lambda: scene.join(target, tls=tls)
+
+    return prepare
+
+
+def _plain_to_tls(scene: Scene) -> Callable[[], object]:
+    node = scene.doomed(flags=scene.certificates.distribution_flags())
+    return lambda: scene.join(node)
+
+
+def _tls_to_plain(scene: Scene) -> Callable[[], object]:
+    return lambda: scene.join(scene.living, tls=Tls(scene.certificates.certificate("ca")))
+
+
+def _tls_to_port(manager: Callable[[], Any]) -> Callable[[Scene], Callable[[], object]]:
+    def prepare(scene: Scene) -> Callable[[], object]:
+        port = scene.port(manager())
+        return lambda: scene.connect(f"db1@127.0.0.1:{port}", tls=Tls(scene.certificates.certificate("ca")))
+
+    return prepare
+
+
+def _tls_stopped(scene: Scene) -> Callable[[], object]:
+    node = scene.doomed(flags=scene.certificates.distribution_flags())
+    node.suspend()
+    return lambda: scene.join(node, tls=Tls(scene.certificates.certificate("ca")))
+
+
+def _tls_wrong_cookie(scene: Scene) -> Callable[[], object]:
+    node = scene.doomed(flags=scene.certificates.distribution_flags())
+    return lambda: scene.connect(node.name, cookie="WRONG", tls=Tls(scene.certificates.certificate("ca")))
+
+
+_1_2, _1_3 = "'tlsv1.2'", "'tlsv1.3'"
+
 #: With four attempts, the pauses between them add up to about a second.
 _RETRIES = 1.5
 
@@ -279,6 +331,50 @@ FAILURES = (
     Failure("killed before the next call", errors.NodeNotFound, _RETRIES, _killed_before_call),
     Failure("a call takes too long", errors.CallTimeout, CALL_TIMEOUT, _slow_call),
     Failure("no such function", errors.RemoteError, 0.0, _no_such_function),
+    Failure("TLS: a node that we talk plainly to", errors.TlsRequired, 0.0, _plain_to_tls),
+    Failure("TLS: to a plain node", errors.TlsNotSpoken, CONNECT_TIMEOUT, _tls_to_plain),
+    Failure("TLS: to a web server", errors.TlsNotSpoken, 0.0, _tls_to_port(lambda: listener(say(HTTP)))),
+    Failure("TLS: accepts, says nothing", errors.HandshakeTimeout, CONNECT_TIMEOUT, _tls_to_port(listener)),
+    Failure("TLS: hangs up", errors.TlsError, 0.0, _tls_to_port(lambda: listener(hang_up))),
+    Failure("TLS: stopped (SIGSTOP)", errors.HandshakeTimeout, CONNECT_TIMEOUT, _tls_stopped),
+    Failure("TLS 1.2: wrong CA", errors.CertificateNotTrusted, 0.0, _tls("other_ca", versions=_1_2)),
+    Failure("TLS 1.3: wrong CA", errors.CertificateNotTrusted, 0.0, _tls("other_ca", versions=_1_3)),
+    Failure("TLS: certificate expired", errors.CertificateExpired, 0.0, _tls(name="expired")),
+    Failure("TLS: certificate not valid yet", errors.CertificateExpired, 0.0, _tls(name="too_early")),
+    Failure("TLS: certificate of another host", errors.CertificateNameMismatch, 0.0, _tls(name="elsewhere")),
+    Failure("TLS: another server name wanted", errors.CertificateNameMismatch, 0.0, _tls(server_name="db1")),
+    Failure(
+        "TLS 1.2: no client certificate",
+        errors.ClientCertificateRequired,
+        0.0,
+        _tls(wants_client=True, versions=_1_2),
+    ),
+    Failure(
+        "TLS 1.3: no client certificate",
+        errors.ClientCertificateRequired,
+        0.0,
+        _tls(wants_client=True, versions=_1_3),
+    ),
+    Failure(
+        "TLS 1.2: client certificate of another CA",
+        errors.ClientCertificateRefused,
+        0.0,
+        _tls(ours="other_client", wants_client=True, versions=_1_2),
+    ),
+    Failure(
+        "TLS 1.3: client certificate of another CA",
+        errors.ClientCertificateRefused,
+        0.0,
+        _tls(ours="other_client", wants_client=True, versions=_1_3),
+    ),
+    Failure(
+        "TLS 1.3: client certificate expired",
+        errors.ClientCertificateRefused,
+        0.0,
+        _tls(ours="expired_client", wants_client=True, versions=_1_3),
+    ),
+    Failure("TLS: the node speaks 1.1 only", errors.TlsVersionMismatch, 0.0, _tls(versions="'tlsv1.1'")),
+    Failure("TLS: wrong cookie", errors.CookieMismatch, 0.0, _tls_wrong_cookie),
 )
 
 
