@@ -16,8 +16,8 @@ import iris_admin
 from iris_admin import Tls, aio
 from iris_admin.client import Node
 from iris_admin.discovery import find_cluster_nodes, find_nodes
-from iris_admin.errors import CallTimeout, ConfigError, NodeDown
-from tests.integration.conftest import load_probe
+from iris_admin.errors import CallTimeout, ConfigError, NodeDown, TlsNotSpoken
+from tests.integration.conftest import Footprint, join, load_probe
 from tests.support.certificates import Certificates
 from tests.support.erlang import PATIENCE, ErlangNode, NodeFactory
 from tests.support.failures import SLACK
@@ -125,6 +125,31 @@ class TestJoining:
             node.call("erlang", "abs", -1)
         ours.write_bytes(certificates.both("client").read_bytes())
         assert node.call("erlang", "abs", -2) == 2
+
+    def test_nothing_is_left(self, strict: ErlangNode, tls: Tls) -> None:
+        def visit() -> None:
+            with join(strict, tls=tls) as node:
+                node.ping()
+
+        visit()  # loads code there, and takes a name from the pool
+        footprint = Footprint(strict)
+        for _ in range(5):
+            visit()
+        footprint.assert_unchanged()
+
+    def test_nothing_is_left_where_it_is_plain(self, nodes: NodeFactory, tls: Tls) -> None:
+        erlang = nodes()
+
+        def visit() -> None:
+            with pytest.raises(TlsNotSpoken):
+                join(erlang, tls=tls, connect_timeout=0.8)
+
+        visit()
+        footprint = Footprint(erlang)
+        for _ in range(3):
+            visit()
+        footprint.assert_unchanged()
+        assert not [line for line in erlang.output if "REPORT" in line]
 
     def test_leaving(self, strict: ErlangNode, node: Node) -> None:
         node.ping()
