@@ -83,6 +83,7 @@ def _fuzz(name: str, seconds: int, findings: Path) -> None:
         arguments = [
             f"-max_total_time={seconds}",
             f"-timeout={SECONDS_FOR_ONE}",
+            f"-report_slow_units={SECONDS_FOR_ONE}",
             f"-rss_limit_mb={MOST_MEMORY}",
             f"-max_len={LONGEST_INPUT}",
             f"-artifact_prefix={findings}/",
