@@ -100,6 +100,9 @@ class Scene:
     def __init__(self, demo: DemoCluster, directory: Path) -> None:
         self.demo = demo
         self.directory = directory
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # Whoever runs the tests in the background of a script has it ignored, and commands would inherit that.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         self.environment = clean_environment(
             demo.environment
             | {"IRIS_ADMIN_BACKUP_DIR": str(directory), "IRIS_ADMIN_AUDIT_FILE": str(directory / "audit.jsonl")}
