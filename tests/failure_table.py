@@ -57,11 +57,8 @@ def main() -> None:
         stack.callback(nodes.stop_all)
         certificates = Certificates.make(Path(tempfile.mkdtemp(dir=directory)))
         scene = Scene(nodes, stack.enter_context(ExitStack()), certificates)
-        sys.stdout.write(table(FAILURES, scene) + "
-
-")
-        sys.stdout.write(fault_table(CASES, Stage(nodes(net_ticktime=NET_TICKTIME, flags=NODE_OPTIONS))) + "
-")
+        sys.stdout.write(table(FAILURES, scene) + "\n\n")
+        sys.stdout.write(fault_table(CASES, Stage(nodes(net_ticktime=NET_TICKTIME, flags=NODE_OPTIONS))) + "\n")
 
 
 if __name__ == "__main__":
