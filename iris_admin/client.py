@@ -490,7 +490,7 @@ class Node:
         deadline = time.monotonic() + seconds
 
         def attempt() -> CallEnded:
-            link = self._connector.connect(deadline)
+            link = self._connector.link or self._connector.connect(deadline)
             ended = link.call(module, function, encoded, deadline, capture=capture)
             if ended is None:
                 raise called.timeout(seconds)

@@ -33,6 +33,10 @@ _SILENCE_FACTOR = 1.25
 _ANSWER_INTERVAL = 0.5
 
 _SPAWN_REQUEST_HEAD = b"h\6a" + bytes([Operation.SPAWN_REQUEST])
+#: How a whole message begins that is the usual answer: the pid of the called process, and then its end.
+_SPAWN_REPLY_HEAD = b"\x83D\0h\5a" + bytes([Operation.SPAWN_REPLY])
+_PAYLOAD_EXIT_HEAD = b"\x83D\0h\3a" + bytes([Operation.PAYLOAD_EXIT])
+_FLAG_LINKED = b"a\1"
 _CALL_PROCESS_TAIL = rpc.ERPC_EXECUTE_CALL + rpc.OPTION_LINK
 _KILL = Atom("kill")
 _NO_COOKIE = Atom("")
@@ -55,7 +59,8 @@ class Connected:
     joined: Joined
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as the others are: that would make one in three times the time, and there is one for each call.
+@dataclass(slots=True)
 class CallEnded:
     """A call's process is gone, and its exit reason tells why.
 
@@ -68,7 +73,6 @@ class CallEnded:
     _message: bytes
     _offset: int
     _res: bytes
-    _reference: Reference
     _outcome: Outcome | None = None
 
     def outcome(self) -> Outcome:
@@ -78,7 +82,7 @@ class CallEnded:
         """
         if self._outcome is not None:
             return self._outcome
-        return rpc.read_outcome(self._message, self._offset, self._res, self._reference)
+        return rpc.read_outcome(self._message, self._offset, self._res)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +97,17 @@ Event: TypeAlias = Connected | CallEnded | Lost
 
 @dataclass(slots=True)
 class _CallState:
-    reference: Reference
+    #: Our reference and our pid, encoded.
     res: bytes
+    pid: bytes
     capture: bool
-    #: The pid of the called process, once the node has told it.
-    remote: Pid | None = None
+    #: Set for a call of our own, which makes a text that another call's function prints.
+    formats_for: int | None
+    #: The pid of the called process, encoded, once the node has told it.
+    remote: bytes = b""
     cancelled: bool = False
     group_leader: GroupLeader | None = None
     monitors: dict[tuple[Pid, Reference], None] = field(default_factory=dict)
-    #: Set for a call of our own, which makes a text that this call's function prints.
-    formats_for: int | None = None
 
 
 _DAMAGED_HINT = (
@@ -169,6 +174,8 @@ class Connection:
         self._name = Atom("")
         self._creation = 0
         self._pid_head = self._reference_head = b""
+        # How the node's own pids begin, once it has sent one.
+        self._peer_pid_head = b""
 
     # What a driver does
 
@@ -195,7 +202,7 @@ class Connection:
                     ticks += 1
                     if ticks > MAX_TICKS:
                         raise ProtocolError(f"more than {MAX_TICKS} ticks at once")
-                else:
+                elif not self._receive_usual(body):
                     message = self._fragments.receive_frame(body)
                     if message is not None:
                         self._receive_message(*message)
@@ -243,6 +250,11 @@ class Connection:
         """What happened next, or None when everything was told."""
         return self._events.popleft() if self._events else None
 
+    @property
+    def has_events(self) -> bool:
+        """Whether :meth:`next_event` has something to tell."""
+        return bool(self._events)
+
     def next_timer(self) -> float:
         """When :meth:`handle_timer` is due."""
         if self.joined is None:
@@ -282,7 +294,7 @@ class Connection:
         call = self._calls.get(call_id)
         if call is None:
             return
-        if call.remote is None:
+        if not call.remote:
             # Its pid is not known yet: kill it when the node tells.
             call.cancelled = True
         else:
@@ -293,18 +305,17 @@ class Connection:
         self, module: str, function: str, args: bytes, *, capture: bool = False, formats_for: int | None = None
     ) -> int:
         call_id = self._new_id()
-        reference = Reference(self._name, self._creation, (call_id & 0x3FFFF, call_id >> 18 & 0xFFFFFFFF, 0))
-        res = self._reference_head + _FOUR_WORDS.pack(self._creation, *reference.ids)
-        pid = self._pid_bytes(call_id)
-        self._calls[call_id] = _CallState(reference, res, capture, formats_for=formats_for)
+        res = self._reference_head + _FOUR_WORDS.pack(self._creation, call_id & 0x3FFFF, call_id >> 18 & 0xFFFFFFFF, 0)
+        pid = self._pid_head + _THREE_WORDS.pack(call_id & 0xFFFFFFF, call_id >> 28, self._creation)
+        self._calls[call_id] = _CallState(res, pid, capture, formats_for)
         self._send_message(
             b"%b%b%b%b%b" % (_SPAWN_REQUEST_HEAD, res, pid, pid, _CALL_PROCESS_TAIL),
             rpc.execute_call_arguments(res, module, function, args),
         )
         return call_id
 
-    def _kill(self, call_id: int, remote: Pid) -> None:
-        self._signal((Operation.PAYLOAD_EXIT2, self._pid(call_id), remote), _KILL)
+    def _kill(self, call_id: int, remote: bytes) -> None:
+        self._signal((Operation.PAYLOAD_EXIT2, self._pid(call_id), decode_term(remote)[0]), _KILL)
 
     def _end_call(self, call_id: int) -> _CallState:
         call = self._calls.pop(call_id)
@@ -320,7 +331,7 @@ class Connection:
         output = None
         if call.capture:
             output = call.group_leader.text() if call.group_leader is not None else ""
-        ended = CallEnded(call_id, output, message, offset, call.res, call.reference, outcome)
+        ended = CallEnded(call_id, output, message, offset, call.res, outcome)
         if call.formats_for is None:
             self._events.append(ended)
         else:
@@ -342,9 +353,6 @@ class Connection:
 
     def _pid(self, process_id: int) -> Pid:
         return Pid(self._name, process_id & 0xFFFFFFF, process_id >> 28, self._creation)
-
-    def _pid_bytes(self, process_id: int) -> bytes:
-        return self._pid_head + _THREE_WORDS.pack(process_id & 0xFFFFFFF, process_id >> 28, self._creation)
 
     def _own_call(self, receiver: Term) -> int | None:
         """The call whose process on our side ``receiver`` is, if it still waits."""
@@ -382,7 +390,9 @@ class Connection:
             case (Operation.EXIT, remote, to, reason):
                 self._receive_exit(remote, to, b"", 0, reason)
             case (Operation.SPAWN_REPLY, _, to, _, result):
-                self._receive_spawn_reply(to, result)
+                call_id = self._own_call(to)
+                if call_id is not None:
+                    self._receive_spawn_reply(call_id, result)
             case (Operation.SEND, _, to) | (Operation.SEND_SENDER, _, to) | (Operation.ALIAS_SEND, _, to):
                 self._receive_send(to, decode_term(message, payload)[0])
             case (Operation.REG_SEND, _, _, name):
@@ -407,24 +417,63 @@ class Connection:
                 # Exits to processes that we do not have, group leaders, acknowledgements: nothing to do.
                 pass
 
-    def _receive_spawn_reply(self, to: Term, result: Term) -> None:
-        call_id = self._own_call(to)
-        if call_id is None:
-            return
-        call = self._calls[call_id]
-        if not isinstance(result, Pid):
-            self._finish(call_id, b"", 0, Failed("erpc", result))
-        elif call.cancelled:
-            self._end_call(call_id)
-            self._kill(call_id, result)
+    def _receive_usual(self, body: bytes) -> bool:
+        """Take the usual answers to a call without decoding what is around them.
+
+        A node sends our references and pids back byte for byte, and its own pids all begin alike.
+
+        :returns: whether it was one of them; anything else is left to :meth:`_receive_message`.
+        """
+        head = self._peer_pid_head
+        if not head:
+            return False
+        if body.startswith(_PAYLOAD_EXIT_HEAD):
+            end = len(_PAYLOAD_EXIT_HEAD) + len(head) + len(self._pid_head) + 2 * _THREE_WORDS.size
+            if len(body) <= end:
+                return False
+            process_id, serial, _ = _THREE_WORDS.unpack_from(body, end - _THREE_WORDS.size)
+            call_id = serial << 28 | process_id
+            call = self._calls.get(call_id)
+            if call is None or not call.remote or body[len(_PAYLOAD_EXIT_HEAD) : end] != call.remote + call.pid:
+                return False
+            self._finish(call_id, body, end, None)
+            return True
+        if body.startswith(_SPAWN_REPLY_HEAD):
+            end = len(_SPAWN_REPLY_HEAD) + len(self._reference_head) + _FOUR_WORDS.size + len(self._pid_head)
+            end += _THREE_WORDS.size
+            if len(body) != end + len(_FLAG_LINKED) + len(head) + _THREE_WORDS.size:
+                return False
+            process_id, serial, _ = _THREE_WORDS.unpack_from(body, end - _THREE_WORDS.size)
+            call_id = serial << 28 | process_id
+            call = self._calls.get(call_id)
+            if call is None or body[len(_SPAWN_REPLY_HEAD) : -_THREE_WORDS.size] != call.res + call.pid + (
+                _FLAG_LINKED + head
+            ):
+                return False
+            self._take_remote(call_id, call, body[end + len(_FLAG_LINKED) :])
+            return True
+        return False
+
+    def _receive_spawn_reply(self, call_id: int, result: Term) -> None:
+        if isinstance(result, Pid):
+            remote = encode_term(result)
+            self._peer_pid_head = remote[: -_THREE_WORDS.size]
+            self._take_remote(call_id, self._calls[call_id], remote)
         else:
-            call.remote = result
+            self._finish(call_id, b"", 0, Failed("erpc", result))
+
+    def _take_remote(self, call_id: int, call: _CallState, remote: bytes) -> None:
+        if call.cancelled:
+            self._end_call(call_id)
+            self._kill(call_id, remote)
+        else:
+            call.remote = remote
 
     def _receive_exit(self, remote: Term, to: Term, message: bytes, offset: int, reason: Term) -> None:
         call_id = self._own_call(to)
-        if call_id is None or self._calls[call_id].remote != remote:
+        if call_id is None or type(remote) is not Pid or self._calls[call_id].remote != encode_term(remote):
             return
-        outcome = None if message else rpc.outcome_of_exit(reason, self._calls[call_id].reference)
+        outcome = None if message else rpc.outcome_of_exit(reason, decode_term(self._calls[call_id].res)[0])
         self._finish(call_id, message, offset, outcome)
 
     def _receive_send(self, to: Term, message: Term) -> None:

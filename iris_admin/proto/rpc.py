@@ -10,6 +10,7 @@ network twice.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from iris_admin.proto.etf import decode_term, encode_term
@@ -56,23 +57,20 @@ def execute_call_arguments(res: bytes, module: str, function: str, args: bytes) 
     :param res: our reference, encoded.
     :param args: the argument list of the function, encoded.
     """
-    return b"%b%b%b%b%b%b" % (
-        _LIST_OF_FOUR,
-        res,
-        encode_term(Atom(module)),
-        encode_term(Atom(function)),
-        args,
-        _NIL,
-    )
+    return b"%b%b%b%b%b" % (_LIST_OF_FOUR, res, _names(module, function), args, _NIL)
 
 
-def read_outcome(message: bytes, offset: int, res: bytes, reference: Reference) -> Outcome:
+@lru_cache(maxsize=256)
+def _names(module: str, function: str) -> bytes:
+    return encode_term(Atom(module)) + encode_term(Atom(function))
+
+
+def read_outcome(message: bytes, offset: int, res: bytes) -> Outcome:
     """Read the exit reason of a call's process.
 
     :param message: holds the reason at ``offset``, encoded.
     :param res: the call's reference, encoded: a node sends it back byte for byte, so the usual answer is
         recognised without decoding what is around it.
-    :param reference: the same as a term.
     :raises DecodeError: for a reason that is no term.
     """
     usual = _TRIPLE + res + _RETURN
@@ -80,7 +78,7 @@ def read_outcome(message: bytes, offset: int, res: bytes, reference: Reference) 
         value, _ = decode_term(message, offset + len(usual))
         return Returned(value)
     reason, _ = decode_term(message, offset)
-    return outcome_of_exit(reason, reference)
+    return outcome_of_exit(reason, decode_term(res)[0])
 
 
 def outcome_of_exit(reason: Term, reference: Reference) -> Outcome:

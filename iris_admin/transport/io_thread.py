@@ -101,6 +101,10 @@ class IOThread:
                 # An earlier change was interrupted half-way; whoever was interrupted is giving the connection up.
                 pass
 
+    def watches(self, watched: Watched, event: int) -> bool:
+        """Whether the thread is interested in ``EVENT_READ`` or ``EVENT_WRITE``."""
+        return bool(self._masks.get(watched, 0) & event)
+
     def schedule(self, watched: Watched, when: float) -> None:
         """See to it that ``on_time`` is called at ``when`` or before."""
         with self._lock:

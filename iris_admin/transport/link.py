@@ -27,6 +27,9 @@ _FOREVER = float("inf")
 #: still reads.
 _LAST_ANSWERS_WITHIN = 0.02
 _READER_LOOKED_FOR = 0.0005
+#: For so long after a caller has read, the I/O thread leaves the reading alone unless somebody waits: calls often
+#: follow one another, and each change of what it watches costs a tenth of a call. In seconds.
+_HAND_BACK_AFTER = 0.05
 #: In seconds; poll(2) takes milliseconds in an int.
 _LONGEST_POLL = 86400.0
 
@@ -96,6 +99,7 @@ class Link:
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._next_deadline = _FOREVER
+        self._led_at = 0.0
 
     def start(self) -> None:
         """Begin to read and to keep the time."""
@@ -159,7 +163,6 @@ class Link:
                 was_in_order, in_order = in_order, False
                 if leading:
                     self._stop_reading()
-                    self._io.watch(self, selectors.EVENT_READ, True)
                 if caller.event is None and call_id is not None:
                     self.cancel(call_id)
                 in_order = was_in_order
@@ -190,7 +193,9 @@ class Link:
                 call_id = self._connection.call(module, function, args, time.monotonic(), capture=capture)
                 self._waiters[call_id] = waiter
                 self._flush()
-                return call_id
+            if not self._reader:
+                self._have_read()
+            return call_id
         except IrisAdminError:
             raise
         except BaseException:
@@ -277,9 +282,10 @@ class Link:
             # Its answer may have come in the meantime.
             if self.cancel(call_id):
                 waiter.timed_out()
+        hand_back_at = self._hand_back(now)
         with self._lock:
             self._next_deadline = min((waiter.deadline for waiter in self._waiters.values()), default=_FOREVER)
-            return min(self._connection.next_timer(), self._next_deadline)
+            return min(self._connection.next_timer(), self._next_deadline, hand_back_at)
 
     # Reading
 
@@ -287,14 +293,34 @@ class Link:
         """Take over the reading from the I/O thread, unless somebody has."""
         if self._reader.setdefault("thread", threading.get_ident()) != threading.get_ident():
             return False
-        self._io.watch(self, selectors.EVENT_READ, False)
+        if self._io.watches(self, selectors.EVENT_READ):
+            self._io.watch(self, selectors.EVENT_READ, False)
+            self._io.schedule(self, time.monotonic() + _HAND_BACK_AFTER)
         return True
 
     def _stop_reading(self) -> None:
+        self._led_at = time.monotonic()
         if self._reader.get("thread") == threading.get_ident():
             del self._reader["thread"]
         if self.lost is not None:
             self._close_socket()
+        elif self._waiters:
+            # In this order: whoever begins to wait in the meantime finds that nobody reads, and sees to it.
+            self._have_read()
+
+    def _have_read(self) -> None:
+        """Have the I/O thread read; a caller that leads may take that over again."""
+        if not self._io.watches(self, selectors.EVENT_READ):
+            self._io.watch(self, selectors.EVENT_READ, True)
+
+    def _hand_back(self, now: float) -> float:
+        """Have the I/O thread read again, if no caller has done so lately; give the time to look again."""
+        if self._io.watches(self, selectors.EVENT_READ):
+            return _FOREVER
+        if not self._reader and now - self._led_at >= _HAND_BACK_AFTER:
+            self._have_read()
+            return _FOREVER
+        return now + _HAND_BACK_AFTER
 
     def _read(self) -> None:
         try:
@@ -320,7 +346,7 @@ class Link:
     def _deliver(self) -> None:
         """Tell the waiters what happened; without the lock, for they decode answers and run callbacks."""
         interruption: BaseException | None = None
-        while True:
+        while self._connection.has_events:
             event = waiter = None
             try:
                 with self._lock:

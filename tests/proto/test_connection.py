@@ -136,6 +136,26 @@ class TestCall:
             node.exited(request, 100 + index, RETURN, index)
         assert node.ended() == [(calls[index][0], Returned(index), None) for index in reversed(range(20))]
 
+    def test_answers_that_are_almost_usual(self, node: NodeSide) -> None:
+        """From the second call on, the usual answers are recognised by their bytes; these must not be."""
+        _, first = node.running_call(49)
+        node.exited(first, 49, RETURN, 1)
+        node.ended()
+        call_id, request = node.running_call(50)
+        client = request.control[2]
+        answer = (request.payload[0], RETURN, 2)
+        others = [
+            ((24, pid(51), client), answer),
+            ((24, Pid(pid(50).node, 50, 0, pid(50).creation + 1), client), answer),
+            ((24, Pid(Atom("db2@127.0.0.1"), 50, 0, pid(50).creation), client), answer),
+            ((24, pid(50), Pid(client.node, client.id + 1, client.serial, client.creation)), answer),
+        ]
+        for control, payload in others:
+            assert node.send(control, payload) == []
+            assert node.ended() == []
+        node.exited(request, 50, RETURN, 2)
+        assert node.ended() == [(call_id, Returned(2), None)]
+
     def test_exits_that_are_none_of_its_own(self, node: NodeSide) -> None:
         call_id, request = node.running_call(50)
         assert node.exited(request, 51, RETURN, b"somebody else's") == []

@@ -40,12 +40,12 @@ OUTCOMES: list[tuple[Term, Returned | Failed]] = [
 @pytest.mark.parametrize(("reason", "outcome"), OUTCOMES)
 def test_every_exit_reason(reason: Term, outcome: Returned | Failed) -> None:
     assert outcome_of_exit(reason, REF) == outcome
-    assert read_outcome(b"before" + encode_term(reason), 6, RES, REF) == outcome
+    assert read_outcome(b"before" + encode_term(reason), 6, RES) == outcome
 
 
 def test_a_value_that_equals_false_is_returned() -> None:
     assert outcome_of_exit((REF, Atom("return"), False), REF) == Returned(False)
-    assert read_outcome(encode_term((REF, Atom("return"), [])), 0, RES, REF) == Returned([])
+    assert read_outcome(encode_term((REF, Atom("return"), [])), 0, RES) == Returned([])
 
 
 def test_a_reference_that_came_back_in_another_form() -> None:
@@ -53,13 +53,13 @@ def test_a_reference_that_came_back_in_another_form() -> None:
     other_bytes = RES.replace(b"w\x17", b"v\x00\x17")
     message = b"h\3" + other_bytes + encode_term(Atom("return")) + encode_term(42)
     assert decode_term(message, 0)[0][0] == REF
-    assert read_outcome(message, 0, RES, REF) == Returned(42)
+    assert read_outcome(message, 0, RES) == Returned(42)
 
 
 @pytest.mark.parametrize("cut", range(1, 12))
 def test_cut_short(cut: int) -> None:
     with pytest.raises(DecodeError):
-        read_outcome(encode_term((REF, Atom("return"), b"value"))[:-cut], 0, RES, REF)
+        read_outcome(encode_term((REF, Atom("return"), b"value"))[:-cut], 0, RES)
 
 
 def test_recorded_answer_of_a_node() -> None:
@@ -67,7 +67,7 @@ def test_recorded_answer_of_a_node() -> None:
         "68035a00037717334b58564642535a4a49345058403132372e302e302e3186813d2e0000000100000000000000007706726574"
         "75726e770d646231403132372e302e302e31"
     )
-    assert read_outcome(reason, 0, RES, REF) == Returned(Atom("db1@127.0.0.1"))
+    assert read_outcome(reason, 0, RES) == Returned(Atom("db1@127.0.0.1"))
 
 
 def test_arguments_of_execute_call() -> None:

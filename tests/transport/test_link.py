@@ -91,6 +91,47 @@ def test_a_question_that_comes_with_the_end_of_the_handshake(played: Callable[..
     assert answers.get(timeout=SLACK) == Signal((2, Atom(""), pid(5)), (reference(1), Atom("yes")))
 
 
+def test_a_question_after_a_call(played: Callable[..., Node]) -> None:
+    """A caller has read the socket itself; then nobody calls, and the I/O thread reads again."""
+    answers: SimpleQueue[Signal | str] = SimpleQueue()
+    ping = (Atom("$gen_call"), (pid(5), reference(1)), (Atom("is_auth"), Atom(PEER)))
+
+    def serve(connection: socket.socket) -> None:
+        let_join(connection)
+        for _ in range(2):
+            for _ in range(3):
+                connection.sendall(answer(connection, 42))
+            answers.put(read_signal(connection))
+            connection.sendall(NodeSide.frame((6, pid(5), Atom(""), Atom("net_kernel")), ping))
+            answers.put(read_signal(connection))
+
+    node = played(serve)
+    for _ in range(2):
+        assert [node.call("m", "f") for _ in range(3)] == [42] * 3
+        waiting = node.submit("m", "f", timeout=SLACK)  # asked once more, and not answered
+        assert isinstance(answers.get(timeout=SLACK), Signal)
+        assert answers.get(timeout=SLACK) == Signal((2, Atom(""), pid(5)), (reference(1), Atom("yes")))
+        waiting.cancel()
+
+
+def test_a_question_when_nobody_calls_any_more(played: Callable[..., Node]) -> None:
+    answers: SimpleQueue[Signal | str] = SimpleQueue()
+    ping = (Atom("$gen_call"), (pid(5), reference(1)), (Atom("is_auth"), Atom(PEER)))
+    called = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        let_join(connection)
+        connection.sendall(answer(connection, 42))
+        called.wait(SLACK)
+        connection.sendall(NodeSide.frame((6, pid(5), Atom(""), Atom("net_kernel")), ping))
+        answers.put(read_signal(connection))
+
+    node = played(serve)
+    assert node.call("m", "f") == 42
+    called.set()
+    assert answers.get(timeout=SLACK) == Signal((2, Atom(""), pid(5)), (reference(1), Atom("yes")))
+
+
 def test_what_has_come_is_answered_before_we_leave(played: Callable[..., Node]) -> None:
     """Iris's durable batcher takes a node that leaves with its question for one that holds its log."""
     go_on = threading.Event()
