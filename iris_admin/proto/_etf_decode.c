@@ -1,12 +1,22 @@
 /* The decoding half of the fast twin: see _etf.h. */
 #include "_etf.h"
 
+#ifdef MS_WINDOWS
+#include <windows.h>
+#else
+#include <time.h>
+#endif
+
+/* After so many bytes of a large term the other threads get their turn. */
+#define TURN (128 * 1024)
+
 typedef struct {
     State *state;
     PyObject *source; /* bytes; data and end are the same */
     const unsigned char *data;
     Py_ssize_t at, end;
     int depth;
+    Py_ssize_t turn_ends_at;
     /* The items of lists and maps that are not complete yet, one list behind the other. Nothing is made in the size
      * that a list announces, because that may be a lie. */
     PyObject **items;
@@ -55,12 +65,31 @@ push(Reader *reader, PyObject *item)
     return 0;
 }
 
+/* Let other threads run, such as one that makes a short call meanwhile. It is not enough to release the lock: who waits
+ * for it needs some microseconds to wake up, and would find it taken again. So sleep for the shortest time there is. */
+static void
+take_turns(Reader *reader)
+{
+    reader->turn_ends_at = reader->at + TURN;
+    Py_BEGIN_ALLOW_THREADS
+#ifdef MS_WINDOWS
+    Sleep(0);
+#else
+    struct timespec shortest = {0, 1};
+    nanosleep(&shortest, NULL);
+#endif
+    Py_END_ALLOW_THREADS
+}
+
 static int
 push_terms(Reader *reader, uint64_t count)
 {
-    for (; count > 0; count--)
+    for (; count > 0; count--) {
+        if (reader->at >= reader->turn_ends_at)
+            take_turns(reader);
         if (push(reader, read_term(reader)) < 0)
             return -1;
+    }
     return 0;
 }
 
@@ -578,6 +607,7 @@ etf_read(State *state, PyObject *source, Py_ssize_t *at)
         .data = (const unsigned char *)PyBytes_AS_STRING(source),
         .at = *at,
         .end = PyBytes_GET_SIZE(source),
+        .turn_ends_at = *at + TURN,
     };
     PyObject *term = read_term(&reader);
     drop_items(&reader, 0);

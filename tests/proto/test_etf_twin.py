@@ -419,3 +419,29 @@ def test_threads_that_share_what_they_encode(twin: ModuleType) -> None:
         stop.set()
         changer.join()
     compare_encoding(twin, shared)
+
+
+def test_other_threads_have_their_turn_beside_a_large_term(twin: ModuleType) -> None:
+    data = _etf_encode.encode([(number, b"content") for number in range(300_000)])
+    turns = 0
+    is_over = threading.Event()
+
+    def work() -> None:
+        nonlocal turns
+        while not is_over.wait(1e-5):
+            turns += 1
+
+    interval = sys.getswitchinterval()
+    other = threading.Thread(target=work)
+    other.start()
+    try:
+        sys.setswitchinterval(60)  # nobody is made to give way
+        before = turns
+        term = twin.decode(data, max_size=_etf_decode.DEFAULT_MAX_SIZE)
+        after = turns
+    finally:
+        sys.setswitchinterval(interval)
+        is_over.set()
+        other.join()
+    assert len(term) == 300_000
+    assert after > before
