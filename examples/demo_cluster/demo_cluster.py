@@ -237,6 +237,7 @@ class DemoCluster:
     :param core_env: further settings of the application ``iris_core`` as Erlang text, for example
         ``{"durability_mode": "cluster"}``.
     :param edge_env: the same for ``iris_edge``.
+    :param emulator_flags: further flags of every node's ``erl``, for example ``("+zdntgc", "0")``.
     """
 
     def __init__(
@@ -254,12 +255,14 @@ class DemoCluster:
         epmd_port: int | None = None,
         core_env: Mapping[str, str] | None = None,
         edge_env: Mapping[str, str] | None = None,
+        emulator_flags: Sequence[str] = (),
     ) -> None:
         if cores < 1 or not 0 <= hidden_edges <= edges:
             raise ValueError("a cluster needs at least one core, and cannot have more hidden edges than edges")
         self.redeliver_exported = redeliver_exported
         self.schema: Schema = schema
         self.ack_timeout_ms = ack_timeout_ms
+        self._emulator_flags = tuple(emulator_flags)
         self._temporary = directory is None
         self.directory = Path(directory or tempfile.mkdtemp(prefix="iris-demo-")).resolve()
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -480,6 +483,7 @@ class DemoCluster:
         command = [
             _executable("erl"),
             *EMULATOR_FLAGS,
+            *self._emulator_flags,
             "-noshell",
             *("-start_epmd", "false"),
             *("-sname", name),

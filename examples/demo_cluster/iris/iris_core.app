@@ -11,6 +11,7 @@
          {durability_mode, local},        % local | cluster
          {presence_backend, ets},
          {presence_expiry_ms, 30000},
+         {presence_cleanup_ms, 5000},
          {flush_interval_ms, 500},
          {expected_cluster_nodes, []},
          {join_seeds, []},

@@ -10,7 +10,6 @@
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -define(TABLE, presence_local).
--define(CLEANUP_MS, 5000).
 
 -record(presence_entry, {user :: binary(),
                          node :: node(),
@@ -111,7 +110,7 @@ count(What, N, Stats) ->
     maps:update_with(What, fun(Sum) -> Sum + N end, Stats).
 
 schedule_cleanup() ->
-    erlang:send_after(?CLEANUP_MS, self(), cleanup).
+    erlang:send_after(application:get_env(iris_core, presence_cleanup_ms, 5000), self(), cleanup).
 
 expiry_ms() ->
     application:get_env(iris_core, presence_expiry_ms, 30000).
