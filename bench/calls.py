@@ -35,7 +35,7 @@ def measure() -> list[Row]:
                 seen["pure"].append(clients["pure"].ask(f"sequential {SEQUENTIAL}"))
                 took = beam.evaluate(f"{MODULE}:many('{target.name}', {IN_FLIGHT}, {MANY // IN_FLIGHT})")
                 seen["processes"].append([int(took) / 1e9])
-                for way in ("submitted", "threads", "tasks"):
+                for way in ("mapped", "submitted", "threads", "tasks"):
                     seen[way].append(clients["compiled"].ask(f"{way} {MANY}"))
         finally:
             for client in clients.values():
@@ -55,7 +55,8 @@ def measure() -> list[Row]:
             1.2,
             at_most=True,
         ),
-        _rate(f"{IN_FLIGHT} under way, one thread", p50["submitted"], p50["processes"], 1.0),
+        _rate(f"{IN_FLIGHT} under way, one thread, map", p50["mapped"], p50["processes"], 1.0),
+        _rate(f"{IN_FLIGHT} under way, one thread, submit", p50["submitted"], p50["processes"], None),
         _rate(f"{IN_FLIGHT} threads", p50["threads"], p50["processes"], None),
         _rate(f"{IN_FLIGHT} tasks of asyncio", p50["tasks"], p50["processes"], 0.65),
     ]

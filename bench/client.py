@@ -92,6 +92,11 @@ def submitted(node: Node, count: int) -> list[float]:
     return [timed(run)]
 
 
+def mapped(node: Node, count: int) -> list[float]:
+    """The same by ``Node.map``."""
+    return [timed(lambda: node.map("erlang", "node", [()] * count, in_flight=IN_FLIGHT))]
+
+
 def threads(node: Node, count: int) -> list[float]:
     """Calls of so many threads."""
 
@@ -187,7 +192,7 @@ def beside_large(node: Node, count: int) -> list[float]:
 
 def main() -> None:
     """Serve requests until standard input ends."""
-    served = (sequential, submitted, threads, tasks, bare, large, beside_large)
+    served = (sequential, submitted, mapped, threads, tasks, bare, large, beside_large)
     functions = {function.__name__: function for function in served}
     with iris_admin.connect(os.environ["IRIS_ADMIN_NODE"]) as node:
         node.call("erlang", "node")

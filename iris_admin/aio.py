@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from iris_admin import client, cluster
+from iris_admin.call_each import call_each
+from iris_admin.calls import encode_calls
 from iris_admin.cluster import PerNode
 from iris_admin.errors import IrisAdminError
 from iris_admin.operations.parallel import side_by_side
@@ -32,31 +34,29 @@ if TYPE_CHECKING:
     from iris_admin.operations.gc import Gc
     from iris_admin.operations.lifecycle import Ended, EndingPlan
     from iris_admin.operations.logs import LogEntry, Logs
-    from iris_admin.operations.offline_duplicates import OfflineDuplicates
-    from iris_admin.operations.offline_export import OfflineExport
-    from iris_admin.operations.offline_summary import Backlog, OfflineList, OfflineSummary
-    from iris_admin.operations.ports import ListeningPort
-    from iris_admin.operations.presence_overview import PresenceList, PresenceSummary
-    from iris_admin.operations.processes import By, Process, Processes
-    from iris_admin.operations.restore import Restored
-    from iris_admin.operations.results import Table
-    from iris_admin.operations.smoke import Smoke
-    from iris_admin.operations.stuck import RedeliveryFailed, Stuck
-    from iris_admin.operations.system import System
-    from iris_admin.operations.triage import TriageStep
-    from iris_admin.operations.user import UserReport
-
-if TYPE_CHECKING:
     from iris_admin.operations.memory import Memory, MemoryChange
     from iris_admin.operations.mnesia import MnesiaInfo
     from iris_admin.operations.mnesia_locks import MnesiaLocks, MnesiaTransactions
     from iris_admin.operations.mnesia_status import MnesiaStatus
     from iris_admin.operations.mnesia_tables import MnesiaTables
     from iris_admin.operations.offline import Offline
+    from iris_admin.operations.offline_duplicates import OfflineDuplicates
+    from iris_admin.operations.offline_export import OfflineExport
+    from iris_admin.operations.offline_summary import Backlog, OfflineList, OfflineSummary
+    from iris_admin.operations.ports import ListeningPort
     from iris_admin.operations.presence import Presence
+    from iris_admin.operations.presence_overview import PresenceList, PresenceSummary
+    from iris_admin.operations.processes import By, Process, Processes
     from iris_admin.operations.redeliver import Redelivery
+    from iris_admin.operations.restore import Restored
+    from iris_admin.operations.results import Table
     from iris_admin.operations.roles import Role
+    from iris_admin.operations.smoke import Smoke
     from iris_admin.operations.stats import Stats, StatsChange
+    from iris_admin.operations.stuck import RedeliveryFailed, Stuck
+    from iris_admin.operations.system import System
+    from iris_admin.operations.triage import TriageStep
+    from iris_admin.operations.user import UserReport
 
 T = TypeVar("T")
 
@@ -120,10 +120,23 @@ class Node:
         self, module: str, function: str, *args: Term, timeout: float | None = None, idempotent: bool = False
     ) -> tuple[Term, str]:
         """Call a function that prints; see :meth:`iris_admin.client.Node.capture`."""
-        value, output = await self._call(
-            Call(module, function, args, timeout=timeout, idempotent=idempotent), capture=True
-        )
+        call = Call(module, function, args, timeout=timeout, idempotent=idempotent)
+        value, output = await self._call(call, capture=True)
         return value, output
+
+    async def map(
+        self,
+        module: str,
+        function: str,
+        arguments: Iterable[Sequence[Term]],
+        *,
+        timeout: float | None = None,
+        in_flight: int = 64,
+    ) -> list[Term]:
+        """Call a function with each of many argument lists; see :meth:`iris_admin.client.Node.map`."""
+        lists = [tuple(args) for args in arguments]
+        encode_calls(module, function, lists, in_flight)
+        return await call_each(lambda args: self.call(module, function, *args, timeout=timeout), lists, in_flight)
 
     async def eval(
         self,
@@ -157,9 +170,8 @@ class Node:
 
         require_new(path)
         node = self._node
-        contents = await self._run(
-            bundle((node.name,), payload=payload, secrets=node.secrets, epmd_port=node.epmd_port)
-        )
+        operation = bundle((node.name,), payload=payload, secrets=node.secrets, epmd_port=node.epmd_port)
+        contents = await self._run(operation)
         return await asyncio.to_thread(write_bundle, path, contents)
 
     async def ports(self) -> Table[ListeningPort]:
@@ -327,12 +339,10 @@ class Node:
             future = self._node._submit(call.module, call.function, call.args, seconds, deadline, capture=capture)
             return await asyncio.wrap_future(future)
 
-        if not call.idempotent:
-            return await attempt()
         try:
             return await attempt()
         except IrisAdminError as error:
-            if not error.transient:
+            if not (call.idempotent and error.transient):
                 raise
         from tenacity import AsyncRetrying
 

@@ -26,6 +26,18 @@ def encode_call(module: str, function: str, args: Sequence[Term]) -> bytes:
     return encode_term(list(args))
 
 
+def encode_calls(module: str, function: str, arguments: Sequence[Sequence[Term]], in_flight: int) -> list[bytes]:
+    """Encode the argument lists of many calls, before anything is sent.
+
+    :param in_flight: how many calls are to be under way at once.
+    :raises ValueError: ``in_flight`` is less than 1.
+    :raises EncodeError: an argument is no term, or a name is no atom.
+    """
+    if in_flight < 1:
+        raise ValueError(f"{in_flight} calls cannot be under way")
+    return [encode_call(module, function, args) for args in arguments]
+
+
 class Called(NamedTuple):
     """What was called, and where."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from iris_admin.calls import Called, encode_call
+from iris_admin.calls import Called, encode_call, encode_calls
 from iris_admin.cookie import find_cookie
 from iris_admin.errors import ConfigError
 from iris_admin.node_name import NodeName
@@ -244,6 +244,39 @@ class Node:
         """
         seconds = self._time(timeout)
         return self._submit(module, function, args, seconds, time.monotonic() + seconds, capture=capture)
+
+    def map(
+        self,
+        module: str,
+        function: str,
+        arguments: Iterable[Sequence[Term]],
+        *,
+        timeout: float | None = None,
+        in_flight: int = 64,
+    ) -> list[Term]:
+        """Call a function once with each of many argument lists; several calls are under way at any time.
+
+        :param arguments: the argument list of each call.
+        :param timeout: of each call, in seconds; by default the node's. When it passes, all that run are killed.
+        :param in_flight: how many calls are under way at once, at most.
+        :returns: what they returned, in the order of the arguments.
+        :raises ValueError: ``in_flight`` is less than 1.
+        :raises EncodeError: an argument is no term; nothing was sent.
+        :raises RemoteError: a function did not return; the first of them, when all have ended.
+        :raises CallTimeout: one of them did not answer in time.
+        :raises NodeDown: the link was lost while waiting.
+        """
+        lists = [tuple(args) for args in arguments]
+        encoded = encode_calls(module, function, lists, in_flight)
+        seconds = self._time(timeout)
+        link = self._connector.connect(time.monotonic() + seconds)
+        results = []
+        for args, ended in zip(lists, link.call_all(module, function, encoded, seconds, in_flight), strict=True):
+            called = Called(self.name, module, function, len(args))
+            if ended is None:
+                raise called.timeout(seconds)
+            results.append(called.answer(ended))
+        return results
 
     def eval(
         self,

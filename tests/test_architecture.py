@@ -32,6 +32,7 @@ LAYERS = (
         "site_command",
         "calls",
         "futures",
+        "call_each",
         "client",
         "aio",
         "cluster",

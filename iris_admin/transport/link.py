@@ -13,7 +13,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from iris_admin.errors import ForkedProcess, IrisAdminError, NodeDown
@@ -21,7 +21,9 @@ from iris_admin.proto.connection import CallEnded, Connection, Lost
 from iris_admin.transport.io_thread import IOThread
 from iris_admin.transport.stream import Stream
 
-_RECEIVE_SIZE = 256 << 10
+#: Room for what is received at once, in bytes: much where much comes, else little, as room costs time too.
+_RECEIVE_SIZE = 16 << 10
+_LARGE_RECEIVE_SIZE = 256 << 10
 _FOREVER = float("inf")
 #: How long leaving may take, in seconds, for answers to what has come; and how often it is seen whether another thread
 #: still reads.
@@ -50,11 +52,12 @@ class Waiter(Protocol):
 class BlockedCaller:
     """The waiter of a thread that waits."""
 
-    __slots__ = ("_semaphore", "deadline", "event")
+    __slots__ = ("_semaphore", "call_id", "deadline", "event")
 
     def __init__(self, deadline: float) -> None:
         # The waiting thread minds its deadline itself.
         self.deadline = deadline
+        self.call_id: int | None = None
         self.event: CallEnded | IrisAdminError | None = None
         self._semaphore = threading.Lock()
         self._semaphore.acquire()
@@ -68,9 +71,105 @@ class BlockedCaller:
     def timed_out(self) -> None:
         """Never called: see :attr:`deadline`."""
 
+    @property
+    def wants_to_start(self) -> bool:
+        """Whether its call has not been sent."""
+        return self.call_id is None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing to wait for any more."""
+        return self.event is not None
+
+    def unended(self) -> Sequence[int]:
+        """The call, if it was sent and has not ended."""
+        return () if self.event is not None or self.call_id is None else (self.call_id,)
+
     def wait(self, timeout: float) -> None:
         """Wait until another thread calls :meth:`ended`, or for ``timeout`` seconds."""
         self._semaphore.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
+
+
+class _BlockedMapper:
+    """A thread that waits for many calls of one function.
+
+    :param count: how many calls there are.
+    :param seconds: the time-out of each.
+    :param in_flight: how many may be under way at once.
+    """
+
+    def __init__(self, count: int, seconds: float, in_flight: int) -> None:
+        self.events: list[CallEnded | None] = [None] * count
+        self.error: IrisAdminError | None = None
+        self._seconds = seconds
+        self._in_flight = in_flight
+        self._deadlines: list[float] = []
+        self._under_way: dict[int, int] = {}
+        self._first = 0
+        self._ended = threading.Semaphore(0)
+
+    @property
+    def deadline(self) -> float:
+        """When the time of the oldest call that has not ended is over."""
+        while self._first < len(self._deadlines) and self.events[self._first] is not None:
+            self._first += 1
+        return self._deadlines[self._first] if self._first < len(self._deadlines) else _FOREVER
+
+    @property
+    def wants_to_start(self) -> bool:
+        """Whether it is worth while to send more: several at once cost hardly more than one."""
+        return len(self._deadlines) < len(self.events) and 2 * len(self._under_way) <= self._in_flight
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing to wait for any more."""
+        return self.error is not None or (len(self._deadlines) == len(self.events) and not self._under_way)
+
+    def next_ones(self) -> range:
+        """Which calls to start now."""
+        started = len(self._deadlines)
+        return range(started, min(len(self.events), started + self._in_flight - len(self._under_way)))
+
+    def waiter(self, index: int, call_id: int, now: float) -> Waiter:
+        """The waiter of one call, which is started now."""
+        self._under_way[index] = call_id
+        self._deadlines.append(now + self._seconds)
+        return _Mapped(self, index)
+
+    def ended(self, index: int, event: CallEnded | IrisAdminError) -> None:
+        """Take a call's end, and wake the thread that waits."""
+        if isinstance(event, IrisAdminError):
+            self.error = event
+        else:
+            self.events[index] = event
+        self._under_way.pop(index, None)
+        self._ended.release()
+
+    def unended(self) -> Sequence[int]:
+        """The calls that were sent and have not ended."""
+        return tuple(self._under_way.values())
+
+    def wait(self, timeout: float) -> None:
+        """Wait until another thread tells of an end, or for ``timeout`` seconds."""
+        self._ended.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
+
+
+class _Mapped:
+    """The waiter of one of many calls; the waiting thread minds the deadline."""
+
+    __slots__ = ("_index", "_mapper", "deadline")
+
+    def __init__(self, mapper: _BlockedMapper, index: int) -> None:
+        self.deadline = _FOREVER
+        self._mapper = mapper
+        self._index = index
+
+    def ended(self, event: CallEnded | IrisAdminError) -> None:
+        """Pass the call's end on."""
+        self._mapper.ended(self._index, event)
+
+    def timed_out(self) -> None:
+        """Never called: see the class."""
 
 
 class Link:
@@ -100,6 +199,7 @@ class Link:
         self._poll.register(sock, select.POLLIN)
         self._next_deadline = _FOREVER
         self._led_at = 0.0
+        self._receive_size = _RECEIVE_SIZE
 
     def start(self) -> None:
         """Begin to read and to keep the time."""
@@ -127,14 +227,39 @@ class Link:
         :raises NodeDown: the link is or was lost.
         :raises ForkedProcess: this process is a fork of the one that made the link.
         """
+        caller = BlockedCaller(deadline)
+        self._wait_for(caller, lambda: self.start_call(module, function, args, caller, capture=capture))
+        if isinstance(caller.event, IrisAdminError):
+            raise caller.event
+        return caller.event
+
+    def call_all(
+        self, module: str, function: str, arguments: Sequence[bytes], seconds: float, in_flight: int
+    ) -> list[CallEnded | None]:
+        """Call a function once with each argument list, many at a time, and wait for all ends.
+
+        :param arguments: the argument lists, encoded.
+        :param seconds: the time-out of each call.
+        :param in_flight: how many calls are under way at once, at most.
+        :returns: how each ended, in the order of the arguments; None for those that were given up, and whose remote
+            processes are killed, because the time of one of them was over.
+        :raises NodeDown: the link is or was lost.
+        :raises ForkedProcess: this process is a fork of the one that made the link.
+        """
+        caller = _BlockedMapper(len(arguments), seconds, in_flight)
+        self._wait_for(caller, lambda: self._start_calls(module, function, arguments, caller))
+        if caller.error is not None:
+            raise caller.error
+        return caller.events
+
+    def _wait_for(self, caller: BlockedCaller | _BlockedMapper, start: Callable[[], object]) -> None:
+        """Start what a thread waits for, and wait for it; what has not ended then is cancelled."""
         self._refuse_in_fork()
         if self._io.is_current_thread():
             raise RuntimeError(
                 "a call was made from a callback of a future, where waiting for it would wait forever; "
                 "use submit() there, or make the call in another thread"
             )
-        caller = BlockedCaller(deadline)
-        call_id = None
         leading = False
         # Whether Ctrl-C would find everything in order here. It does while we wait, which is nearly always. At any
         # other moment who reads, or what the I/O thread watches, may be half changed: then the link is given up.
@@ -143,9 +268,10 @@ class Link:
             try:
                 # Reading is taken over before anything is sent, or the I/O thread might snatch a quick answer.
                 leading = self._try_to_lead()
-                call_id = self.start_call(module, function, args, caller, capture=capture)
-                while caller.event is None:
-                    remaining = deadline - time.monotonic()
+                while not caller.is_over:
+                    if caller.wants_to_start:
+                        start()
+                    remaining = caller.deadline - time.monotonic()
                     if remaining <= 0:
                         break
                     if leading or (leading := self._try_to_lead()):
@@ -163,7 +289,7 @@ class Link:
                 was_in_order, in_order = in_order, False
                 if leading:
                     self._stop_reading()
-                if caller.event is None and call_id is not None:
+                for call_id in caller.unended():
                     self.cancel(call_id)
                 in_order = was_in_order
         except IrisAdminError:
@@ -173,9 +299,6 @@ class Link:
                 self._lose("was disconnected: a call was interrupted at a bad moment")
                 self._stop_reading()
             raise
-        if isinstance(caller.event, IrisAdminError):
-            raise caller.event
-        return caller.event
 
     def start_call(self, module: str, function: str, args: bytes, waiter: Waiter, *, capture: bool = False) -> int:
         """Send a call; ``waiter`` is told of its end.
@@ -192,6 +315,8 @@ class Link:
                     raise copy.copy(self.lost)
                 call_id = self._connection.call(module, function, args, time.monotonic(), capture=capture)
                 self._waiters[call_id] = waiter
+                if isinstance(waiter, BlockedCaller):
+                    waiter.call_id = call_id
                 self._flush()
             if not self._reader:
                 self._have_read()
@@ -202,6 +327,25 @@ class Link:
             # Interrupted while sending: how much went out is unknown.
             self._lose("could not be written to any longer: the sending was interrupted")
             raise
+
+    def _start_calls(self, module: str, function: str, arguments: Sequence[bytes], caller: _BlockedMapper) -> None:
+        """Start as many calls as may be under way, and send them at once."""
+        try:
+            with self._lock:
+                if self.lost is not None:
+                    raise copy.copy(self.lost)
+                now = time.monotonic()
+                for index in caller.next_ones():
+                    call_id = self._connection.call(module, function, arguments[index], now)
+                    self._waiters[call_id] = caller.waiter(index, call_id, now)
+                self._flush()
+        except IrisAdminError:
+            raise
+        except BaseException:
+            self._lose("could not be written to any longer: the sending was interrupted")
+            raise
+        if not self._reader:
+            self._have_read()
 
     def watch_deadline(self, deadline: float) -> None:
         """Have the I/O thread call ``timed_out`` of waiters whose deadline has passed."""
@@ -325,12 +469,14 @@ class Link:
     def _read(self) -> None:
         try:
             try:
-                data = self.socket.recv(_RECEIVE_SIZE)
+                data = self.socket.recv(self._receive_size)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
                 self._lose(f"broke the connection: {(error.strerror or str(error)).lower()}")
                 return
+            # TLS gives at most 16 KiB at once, however much there is.
+            self._receive_size = _LARGE_RECEIVE_SIZE if len(data) >= _RECEIVE_SIZE else _RECEIVE_SIZE
             with self._lock:
                 if data:
                     self._connection.receive_data(data, time.monotonic())

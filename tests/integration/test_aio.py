@@ -116,6 +116,23 @@ class TestCall:
         footprint.assert_unchanged()
 
 
+class TestMap:
+    def test_results_and_failures(self, probed_node: ErlangNode) -> None:
+        async def work(node: aio.Node) -> None:
+            assert await node.map("erlang", "abs", ([-number] for number in range(200))) == list(range(200))
+            with pytest.raises(RemoteError):
+                await node.map("erlang", "abs", [[-1], [Atom("a")]])
+            with pytest.raises(EncodeError):
+                await node.map(PROBE, "block", [(), ("text",)])
+            with pytest.raises(ValueError, match="0 calls"):
+                await node.map("erlang", "abs", [[1]], in_flight=0)
+            with pytest.raises(CallTimeout):
+                await node.map(PROBE, "block", [()] * 3, timeout=0.3)
+            assert await on_node(probed_node, f"{PROBE}:reasons(3)") == "[killed,killed,killed]"
+
+        with_node(probed_node, work)
+
+
 class TestEnding:
     def test_cancelling_kills_the_process(self, probed_node: ErlangNode) -> None:
         async def work(node: aio.Node) -> str:

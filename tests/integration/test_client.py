@@ -6,7 +6,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -321,6 +321,46 @@ class TestSubmit:
         futures = [node.submit("erlang", "abs", -number, timeout=60) for number in range(10_000)]
         assert not wait(futures, 60).not_done
         assert [future.result() for future in futures] == list(range(10_000))
+
+
+class TestMap:
+    @pytest.mark.parametrize("in_flight", [1, 2, 64, 10_000])
+    def test_results_in_order(self, node: Node, in_flight: int) -> None:
+        arguments = ([-number] for number in range(1000))
+        assert node.map("erlang", "abs", arguments, in_flight=in_flight) == list(range(1000))
+
+    def test_nothing_to_do(self, node: Node) -> None:
+        assert node.map("erlang", "abs", []) == []
+
+    def test_the_first_failure_when_all_have_ended(self, node: Node, probed_node: ErlangNode) -> None:
+        probed_node.evaluate("ets:new(iris_admin_test_map, [named_table, public])")
+        table = Atom("iris_admin_test_map")
+        arguments: list[list[Term]] = [[table, (number,)] for number in range(200)]
+        arguments[20], arguments[30] = [table, b"first"], [table, b"second"]
+        with pytest.raises(RemoteError, match="badarg"):
+            node.map("ets", "insert", arguments)
+        assert probed_node.evaluate("ets:info(iris_admin_test_map, size)") == "198"
+        probed_node.evaluate("ets:delete(iris_admin_test_map)")
+
+    def test_time_out_kills_what_runs(self, node: Node, probed_node: ErlangNode) -> None:
+        with pytest.raises(CallTimeout):
+            node.map(PROBE, "block", [()] * 3, timeout=0.3)
+        assert probed_node.evaluate(f"{PROBE}:reasons(3)") == "[killed,killed,killed]"
+        assert node.call("erlang", "abs", -1) == 1
+
+    def test_nothing_is_sent_that_cannot_be(self, node: Node, probed_node: ErlangNode) -> None:
+        with pytest.raises(EncodeError):
+            node.map(PROBE, "block", [(), ("text",)])
+        with pytest.raises(ValueError, match="0 calls"):
+            node.map("erlang", "abs", [[1]], in_flight=0)
+        assert node.call(PROBE, "blocked", 0) == []
+
+    def test_beside_other_threads(self, node: Node) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            maps = [pool.submit(node.map, "erlang", "abs", [[-turn] for turn in range(500)]) for _ in range(4)]
+            single = [pool.submit(node.call, "erlang", "abs", -number) for number in range(200)]
+            assert [each.result(60) for each in maps] == [list(range(500))] * 4
+            assert [each.result(60) for each in single] == list(range(200))
 
 
 class TestLeavesNothing:
