@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from iris_admin.calls import Called, encode_call, encode_calls
@@ -14,6 +13,7 @@ from iris_admin.errors import ConfigError
 from iris_admin.node_name import NodeName
 from iris_admin.operations.steps import Operation
 from iris_admin.proto.connection import DEFAULT_NET_TICKTIME, CallEnded
+from iris_admin.records import replace
 from iris_admin.runner import run
 from iris_admin.terms import Term
 from iris_admin.tls import Tls

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass, field
 from hashlib import md5
 from pathlib import Path
 
 from iris_admin.errors import ConfigError
+from iris_admin.records import record
 
 COOKIE_VARIABLE = "IRIS_ADMIN_COOKIE"
 COOKIE_FILE_VARIABLE = "IRIS_ADMIN_COOKIE_FILE"
@@ -24,7 +24,7 @@ _MAX_LENGTH = 255
 _IN_FILE = re.compile(r"([ -~]*)[\r\n ]*")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cookie:
     """A cookie and where it came from.
 
@@ -32,8 +32,11 @@ class Cookie:
     :param source: words for a person: the file or variable it was read from.
     """
 
-    value: str = field(repr=False)
+    value: str
     source: str
+
+    def __repr__(self) -> str:
+        return f"Cookie(source={self.source!r})"
 
     @property
     def fingerprint(self) -> str:

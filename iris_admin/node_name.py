@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import socket
-from dataclasses import dataclass
 
 from iris_admin.errors import ConfigError
+from iris_admin.records import record
 
 #: What may stand before the ``@``, and what a host may be made of: net_kernel accepts the same.
 _NAME = re.compile(r"[A-Za-z0-9_\-]+")
@@ -15,7 +15,7 @@ _HOST = re.compile(r"[\w.\-:]+")
 _GIVEN = re.compile(r"[0-9A-Z]{10,13}")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeName:
     """Where a node is and what it is called.
 

@@ -24,8 +24,9 @@ reaches a live system as a quiet ``badarg`` or, worse, as an empty answer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
+
+from iris_admin.records import record
 
 #: Any value of the table above.
 Term: TypeAlias = Any
@@ -52,7 +53,7 @@ class Atom(str):
         return f"Atom({str.__repr__(self)})"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pid:
     """A process identifier. ``<0.id.serial>`` on its own node."""
 
@@ -62,7 +63,7 @@ class Pid:
     creation: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Port:
     """A port identifier. ``#Port<0.id>`` on its own node."""
 
@@ -71,7 +72,7 @@ class Port:
     creation: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reference:
     """A reference. ``ids`` are its 32-bit words, in the order of the wire."""
 
@@ -80,7 +81,7 @@ class Reference:
     ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Export:
     """An external fun, ``fun module:function/arity``."""
 
@@ -89,7 +90,7 @@ class Export:
     arity: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fun:
     """A local fun: code identity and the values it closed over.
 
@@ -106,7 +107,7 @@ class Fun:
     free_vars: tuple[Term, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ImproperList:
     """A list that does not end in ``[]``: ``[a, b | tail]``."""
 
@@ -114,7 +115,7 @@ class ImproperList:
     tail: Term
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BitString:
     """A bitstring whose length is no multiple of eight.
 
@@ -135,7 +136,7 @@ class BitString:
             object.__setattr__(self, "data", self.data[:-1] + bytes((self.data[-1] & ~unused,)))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NativeRecord:
     """A native record (OTP 29): ``flags`` as they came over the wire."""
 
@@ -146,7 +147,7 @@ class NativeRecord:
     flags: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LocalTerm:
     """A term encoded with the ``local`` option: only the node that made it can read it."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from iris_admin.errors import ConfigError
+from iris_admin.records import record
 
 if TYPE_CHECKING:
     import ssl
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FileName: TypeAlias = str | os.PathLike[str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tls:
     """Options for nodes that use TLS distribution.
 

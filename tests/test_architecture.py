@@ -18,7 +18,7 @@ PACKAGE = ROOT / "iris_admin"
 #: From the bottom up. A module may import from its own layer and from those below it. Each entry is a module or a
 #: subpackage of iris_admin.
 LAYERS = (
-    ("terms", "errors", "version", "codec_choice", "collector"),
+    ("terms", "errors", "records", "version", "codec_choice", "collector"),
     ("proto", "syntax", "remote", "node_name", "cookie", "config", "text", "tls", "json_values", "state_files"),
     ("operations",),
     ("transport",),

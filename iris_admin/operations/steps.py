@@ -8,16 +8,16 @@ written once for the blocking and for the awaiting facade.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from iris_admin.records import record
 from iris_admin.terms import Term
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """Call ``module:function(*args)``; the result is the returned term.
 
@@ -34,33 +34,33 @@ class Call:
     idempotent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Capture:
     """Like :class:`Call`; the result is a tuple of the returned term and the text that was printed."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AllOf:
     """Several steps at once; the result is a list with each one's result or, in its place, its error."""
 
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pause:
     """Let time pass, in seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Now:
     """The time of the operator's machine; the result is in seconds since the epoch, as a float."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SaveBackup:
     """Write terms to a new backup file, fsync it, read it back and compare; the result is its path.
 
@@ -72,7 +72,7 @@ class SaveBackup:
     terms: tuple[Term, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Local:
     """Do something on the operator's machine that may wait, e.g. for a disc; the result is what the function returns.
 
@@ -82,7 +82,7 @@ class Local:
     function: Callable[[], Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PrepareAudit:
     """See that the audit file can be written, and note there that a change begins; the result is for
     :class:`RecordChange`, or None without a command.
@@ -93,7 +93,7 @@ class PrepareAudit:
     plan: object = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RecordChange:
     """Append a line to the audit file; the result is None. :func:`iris_admin.audit.record` explains the fields.
 
@@ -108,7 +108,7 @@ class RecordChange:
     begun: object = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunCommand:
     """Run a program on the operator's machine, without a shell; the result is :class:`CommandEnded`.
 
@@ -120,7 +120,7 @@ class RunCommand:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CommandEnded:
     """What came of it.
 
@@ -132,7 +132,7 @@ class CommandEnded:
     output: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Door:
     """Something that listens, to be tried from the operator's machine.
 
@@ -148,7 +148,7 @@ class Door:
     kind: str = "tcp"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Knock:
     """Connect to each door once, all at the same time; the result is a list with a :class:`Knocked` for each.
 
@@ -159,7 +159,7 @@ class Knock:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Knocked:
     """What came of it.
 
@@ -173,7 +173,7 @@ class Knocked:
     names: dict[str, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChatLogIn:
     """Log a user in on an edge, as a client would; the result is a :class:`ChatSession`.
 
@@ -203,7 +203,7 @@ class ChatSession(Protocol):
     login_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChatExchange:
     """Send messages from one user to another, each one when the last was acknowledged; gives :class:`Exchanged`.
 
@@ -216,7 +216,7 @@ class ChatExchange:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exchanged:
     """What came of it.
 
@@ -230,14 +230,14 @@ class Exchanged:
     problem: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChatLogOut:
     """Hang up; the result is None."""
 
     session: ChatSession
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Progress:
     """Tell the person who waits; the result is None.
 

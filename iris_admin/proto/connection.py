@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from iris_admin.errors import DecodeError, EncodeError, IrisAdminError, NodeDown, ProtocolError
@@ -23,6 +22,7 @@ from iris_admin.proto.etf import decode_term, encode_term
 from iris_admin.proto.handshake import Handshake, Joined
 from iris_admin.proto.io_protocol import Answer, GroupLeader
 from iris_admin.proto.rpc import Failed, Outcome, Returned
+from iris_admin.records import record
 from iris_admin.terms import Atom, Pid, Reference, Term
 
 #: OTP's default of the kernel parameter ``net_ticktime``, in seconds.
@@ -52,28 +52,32 @@ MAX_TICKS = 1000
 _OUR_NAMES = ("net_kernel", "rex")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Connected:
     """The handshake is done; calls can be made."""
 
     joined: Joined
 
 
-# Not frozen, as the others are: that would make one in three times the time, and there is one for each call.
-@dataclass(slots=True)
 class CallEnded:
     """A call's process is gone, and its exit reason tells why.
 
-    :param call_id: what :meth:`Connection.call` gave.
-    :param output: what was printed, where the call was to capture it.
+    :ivar call_id: what :meth:`Connection.call` gave.
+    :ivar output: what was printed, where the call was to capture it.
     """
 
-    call_id: int
-    output: str | None
-    _message: bytes
-    _offset: int
-    _res: bytes
-    _outcome: Outcome | None = None
+    # No record, as the other events are: there is one for each call, and this is made in a third of the time.
+    __slots__ = ("_message", "_offset", "_outcome", "_res", "call_id", "output")
+
+    def __init__(
+        self, call_id: int, output: str | None, message: bytes, offset: int, res: bytes, outcome: Outcome | None = None
+    ) -> None:
+        self.call_id = call_id
+        self.output = output
+        self._message = message
+        self._offset = offset
+        self._res = res
+        self._outcome = outcome
 
     def outcome(self) -> Outcome:
         """Decode the answer. A large one takes its time, so this is left to whoever waits for it.
@@ -85,7 +89,7 @@ class CallEnded:
         return rpc.read_outcome(self._message, self._offset, self._res)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lost:
     """The connection is over; no call that was waiting will be answered."""
 
@@ -95,19 +99,21 @@ class Lost:
 Event: TypeAlias = Connected | CallEnded | Lost
 
 
-@dataclass(slots=True)
 class _CallState:
-    #: Our reference and our pid, encoded.
-    res: bytes
-    pid: bytes
-    capture: bool
-    #: Set for a call of our own, which makes a text that another call's function prints.
-    formats_for: int | None
-    #: The pid of the called process, encoded, once the node has told it.
-    remote: bytes = b""
-    cancelled: bool = False
-    group_leader: GroupLeader | None = None
-    monitors: dict[tuple[Pid, Reference], None] = field(default_factory=dict)
+    __slots__ = ("cancelled", "capture", "formats_for", "group_leader", "monitors", "pid", "remote", "res")
+
+    def __init__(self, res: bytes, pid: bytes, *, capture: bool, formats_for: int | None) -> None:
+        #: Our reference and our pid, encoded.
+        self.res = res
+        self.pid = pid
+        self.capture = capture
+        #: Set for a call of our own, which makes a text that another call's function prints.
+        self.formats_for = formats_for
+        #: The pid of the called process, encoded, once the node has told it.
+        self.remote = b""
+        self.cancelled = False
+        self.group_leader: GroupLeader | None = None
+        self.monitors: dict[tuple[Pid, Reference], None] = {}
 
 
 _DAMAGED_HINT = (
@@ -307,7 +313,7 @@ class Connection:
         call_id = self._new_id()
         res = self._reference_head + _FOUR_WORDS.pack(self._creation, call_id & 0x3FFFF, call_id >> 18 & 0xFFFFFFFF, 0)
         pid = self._pid_head + _THREE_WORDS.pack(call_id & 0xFFFFFFF, call_id >> 28, self._creation)
-        self._calls[call_id] = _CallState(res, pid, capture, formats_for)
+        self._calls[call_id] = _CallState(res, pid, capture=capture, formats_for=formats_for)
         self._send_message(
             b"%b%b%b%b%b" % (_SPAWN_REQUEST_HEAD, res, pid, pid, _CALL_PROCESS_TAIL),
             rpc.execute_call_arguments(res, module, function, args),

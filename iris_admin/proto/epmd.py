@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
 
 from iris_admin.errors import ProtocolError
+from iris_admin.records import record
 
 DEFAULT_PORT = 4369
 
@@ -31,7 +31,7 @@ _HIGHEST_PORT = 65535
 _QUOTED = 80
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeRegistration:
     """What EPMD knows of one node.
 

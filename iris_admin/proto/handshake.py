@@ -17,12 +17,12 @@ never clash, and no connection leaves a new atom behind, as a name made up by ea
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import Enum, auto
 from hashlib import md5
 
 from iris_admin.errors import CookieMismatch, HandshakeRefused, ProtocolError, TlsRequired
 from iris_admin.proto.flags import NEEDED_FROM_PEER, OUR_FLAGS, DistributionFlags
+from iris_admin.records import record
 
 _NAME_HEAD = struct.Struct(">cQIH")
 _CHALLENGE_HEAD = struct.Struct(">cQIIH")
@@ -50,7 +50,7 @@ class _Waiting(Enum):
     DONE = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Joined:
     """A finished handshake.
 

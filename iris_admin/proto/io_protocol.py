@@ -8,8 +8,8 @@ guide.)
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
+from iris_admin.records import record
 from iris_admin.terms import Atom, Pid, Term
 
 OK = Atom("ok")
@@ -27,7 +27,7 @@ MAX_WAITING = 10_000
 _MANY_PIECES = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Format:
     """Text that only the node can make: the result of ``module:function(*args)``, as chardata."""
 
@@ -36,7 +36,7 @@ class Format:
     args: list[Term]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """``{io_reply, reply_as, reply}``, to be sent to ``to``."""
 
@@ -49,11 +49,13 @@ class Answer:
         return Atom("io_reply"), self.reply_as, self.reply
 
 
-@dataclass(slots=True)
 class _Pending:
-    to: Pid
-    reply_as: Term
-    requests: deque[Term]
+    __slots__ = ("reply_as", "requests", "to")
+
+    def __init__(self, to: Pid, reply_as: Term, requests: deque[Term]) -> None:
+        self.to = to
+        self.reply_as = reply_as
+        self.requests = requests
 
 
 class GroupLeader:

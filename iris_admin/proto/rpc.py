@@ -9,11 +9,11 @@ network twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from iris_admin.proto.etf import decode_term, encode_term
+from iris_admin.records import record
 from iris_admin.terms import Atom, Reference, Term
 
 FailureKind: TypeAlias = Literal["throw", "exit", "error", "erpc", "killed"]
@@ -26,14 +26,14 @@ _RETURN = encode_term(Atom("return"))
 _TRIPLE = b"h\3"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Returned:
     """The function returned ``value``."""
 
     value: Term
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Failed:
     """The function did not return.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from iris_admin.errors import (
@@ -20,6 +19,7 @@ from iris_admin.errors import (
 from iris_admin.proto import epmd
 from iris_admin.proto.etf import encode_term
 from iris_admin.proto.rpc import Returned
+from iris_admin.records import record
 from iris_admin.transport.dialing import Dialing, query_epmd, resolve
 from iris_admin.transport.io_thread import io_thread
 from iris_admin.transport.link import Link
@@ -53,7 +53,7 @@ _LAYER_OF_ERROR: tuple[tuple[type[IrisAdminError], str], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layer:
     """One layer of a connection.
 

@@ -7,7 +7,6 @@ import os
 import socket
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 
 from iris_admin.cookie import Cookie
@@ -26,6 +25,7 @@ from iris_admin.errors import (
 from iris_admin.node_name import NodeName, short_host_name
 from iris_admin.proto import epmd
 from iris_admin.proto.connection import DEFAULT_NET_TICKTIME, Connected, Connection, Lost
+from iris_admin.records import record
 from iris_admin.tls import Tls
 from iris_admin.transport.stream import Stream, set_timeout
 
@@ -46,7 +46,7 @@ _PLAIN_PATIENCE = 1.0
 _MAX_EPMD_REPLY = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dialing:
     """All that is needed to reach a node.
 
