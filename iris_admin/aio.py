@@ -34,7 +34,27 @@ if TYPE_CHECKING:
     from iris_admin.operations.gc import Gc
     from iris_admin.operations.lifecycle import Ended, EndingPlan
     from iris_admin.operations.logs import LogEntry, Logs
+<<<<<<< HEAD
     from iris_admin.operations.memory import Memory, MemoryChange
+=======
+    from iris_admin.operations.offline_duplicates import OfflineDuplicates
+    from iris_admin.operations.offline_export import OfflineExport
+    from iris_admin.operations.offline_summary import Backlog, OfflineList, OfflineSummary
+    from iris_admin.operations.ports import ListeningPort
+    from iris_admin.operations.presence_overview import PresenceList, PresenceSummary
+    from iris_admin.operations.processes import By, Process, Processes
+    from iris_admin.operations.restore import Restored
+    from iris_admin.operations.results import Table
+    from iris_admin.operations.smoke import Smoke
+    from iris_admin.operations.stuck import RedeliveryFailed, Stuck
+    from iris_admin.operations.system import System
+    from iris_admin.operations.triage import TriageStep
+    from iris_admin.operations.user import UserReport
+
+if TYPE_CHECKING:
+    from iris_admin.operations.memory import Memory
+    from iris_admin.operations.memory_change import MemoryChange
+>>>>>>> 19fdae6 (A command imports less: no OpenSSL, pathlib or translations, and no class that it does not use)
     from iris_admin.operations.mnesia import MnesiaInfo
     from iris_admin.operations.mnesia_locks import MnesiaLocks, MnesiaTransactions
     from iris_admin.operations.mnesia_status import MnesiaStatus
@@ -208,8 +228,8 @@ class Node:
         return await self._run(memory())
 
     async def memory_change(self, interval: float = 1.0, *, since: MemoryChange | None = None) -> MemoryChange:
-        """How the node's memory changes per second; see :func:`iris_admin.operations.memory.memory_change`."""
-        from iris_admin.operations.memory import memory_change
+        """How the node's memory changes per second; see :func:`iris_admin.operations.memory_change.memory_change`."""
+        from iris_admin.operations.memory_change import memory_change
 
         return await self._run(memory_change(interval, since=since))
 

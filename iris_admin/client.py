@@ -16,7 +16,6 @@ from iris_admin.proto.connection import DEFAULT_NET_TICKTIME, CallEnded
 from iris_admin.records import replace
 from iris_admin.runner import run
 from iris_admin.terms import Term
-from iris_admin.tls import Tls
 from iris_admin.transport.connector import Connector
 from iris_admin.transport.dialing import Dialing, default_epmd_port
 from iris_admin.transport.retry import with_retries
@@ -30,7 +29,8 @@ if TYPE_CHECKING:
     from iris_admin.operations.gc import Gc
     from iris_admin.operations.lifecycle import Ended, EndingPlan
     from iris_admin.operations.logs import LogEntry, Logs
-    from iris_admin.operations.memory import Memory, MemoryChange
+    from iris_admin.operations.memory import Memory
+    from iris_admin.operations.memory_change import MemoryChange
     from iris_admin.operations.mnesia import MnesiaInfo
     from iris_admin.operations.mnesia_locks import MnesiaLocks, MnesiaTransactions
     from iris_admin.operations.ports import ListeningPort
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from iris_admin.operations.roles import Role
     from iris_admin.operations.stats import Stats, StatsChange
     from iris_admin.operations.system import System
+    from iris_admin.tls import Tls
 
 T = TypeVar("T")
 
@@ -114,8 +115,11 @@ def dialing_for(
 
     :raises ConfigError: the node name or the cookie is unusable.
     """
-    if tls is not None and not isinstance(tls, Tls):
-        raise ConfigError(f"tls must be like Tls(ca_file=…), not {tls!r}")
+    if tls is not None:
+        from iris_admin.tls import Tls
+
+        if not isinstance(tls, Tls):
+            raise ConfigError(f"tls must be like Tls(ca_file=…), not {tls!r}")
     return Dialing(
         target=NodeName.parse(node),
         cookie=find_cookie(cookie, cookie_file),
@@ -328,8 +332,8 @@ class Node:
         return self._run(memory())
 
     def memory_change(self, interval: float = 1.0, *, since: MemoryChange | None = None) -> MemoryChange:
-        """How the node's memory changes per second; see :func:`iris_admin.operations.memory.memory_change`."""
-        from iris_admin.operations.memory import memory_change
+        """How the node's memory changes per second; see :func:`iris_admin.operations.memory_change.memory_change`."""
+        from iris_admin.operations.memory_change import memory_change
 
         return self._run(memory_change(interval, since=since))
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-from hashlib import md5
-from pathlib import Path
 
 from iris_admin.errors import ConfigError
 from iris_admin.records import record
@@ -21,7 +19,7 @@ COOKIE_FILE_VARIABLE = "IRIS_ADMIN_COOKIE_FILE"
 _MAX_LENGTH = 255
 
 #: What the VM takes from a file (``auth:check_cookie/2``): its first line, blanks included, if nothing else follows.
-_IN_FILE = re.compile(r"([ -~]*)[\r\n ]*")
+_IN_FILE = r"([ -~]*)[\r\n ]*"
 
 
 @record
@@ -41,7 +39,9 @@ class Cookie:
     @property
     def fingerprint(self) -> str:
         """A hash to compare cookies by: what ``base64:encode(erlang:md5(atom_to_list(erlang:get_cookie())))`` shows."""
+        # Shown when something is wrong, so neither is imported before.
         from base64 import b64encode
+        from hashlib import md5
 
         return b64encode(md5(self.value.encode("latin-1"), usedforsecurity=False).digest()).decode()
 
@@ -58,32 +58,33 @@ def find_cookie(cookie: str | None = None, cookie_file: str | os.PathLike[str] |
     if cookie is not None:
         return _checked(cookie, "the argument")
     if cookie_file is not None:
-        return read_cookie_file(Path(cookie_file))
+        return read_cookie_file(cookie_file)
     if value := os.environ.get(COOKIE_VARIABLE):
         return _checked(value, f"the variable {COOKIE_VARIABLE}")
     if file_name := os.environ.get(COOKIE_FILE_VARIABLE):
-        return read_cookie_file(Path(file_name))
-    home = Path.home()
-    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
-    candidates = [home / ".erlang.cookie", config_home / "erlang" / ".erlang.cookie"]
+        return read_cookie_file(file_name)
+    home = os.path.expanduser("~")
+    config_home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    candidates = [os.path.join(home, ".erlang.cookie"), os.path.join(config_home, "erlang", ".erlang.cookie")]
     for candidate in candidates:
-        if candidate.exists():
+        if os.path.exists(candidate):
             return read_cookie_file(candidate)
     raise ConfigError(
-        "no cookie was given, and none was found in " + " or ".join(str(candidate) for candidate in candidates),
+        "no cookie was given, and none was found in " + " or ".join(candidates),
         hint=f"Use --cookie-file FILE, or set {COOKIE_FILE_VARIABLE} or {COOKIE_VARIABLE}.",
     )
 
 
-def read_cookie_file(path: Path) -> Cookie:
+def read_cookie_file(file: str | os.PathLike[str]) -> Cookie:
     """Read a cookie file as the VM does.
 
     :raises ConfigError: it cannot be read, is empty, or others than its owner can read it.
     """
-    path = path.expanduser()
+    path = os.path.expanduser(file)
     try:
-        mode = path.stat().st_mode
-        value = path.read_text("latin-1")
+        mode = os.stat(path).st_mode
+        with open(path, encoding="latin-1") as opened:
+            value = opened.read()
     except OSError as error:
         raise ConfigError(f"the cookie file {path} cannot be read: {error.strerror}") from None
     if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
@@ -93,10 +94,10 @@ def read_cookie_file(path: Path) -> Cookie:
             f"the cookie file {path} is open to others (mode {mode & 0o777:o}); a node refuses it as well",
             hint=f"chmod 400 {path}",
         )
-    first_line = _IN_FILE.fullmatch(value)
+    first_line = re.fullmatch(_IN_FILE, value)
     if first_line is None:
         raise ConfigError(f"the cookie file {path} holds more than one line of ASCII; a node refuses it as well")
-    return _checked(first_line[1], str(path))
+    return _checked(first_line[1], path)
 
 
 def _checked(value: str, source: str) -> Cookie:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from iris_admin.errors import ConfigError
@@ -12,6 +11,7 @@ from iris_admin.records import record
 
 if TYPE_CHECKING:
     import ssl
+    from pathlib import Path
 
 FileName: TypeAlias = str | os.PathLike[str]
 
@@ -101,6 +101,8 @@ def words(error: ssl.SSLError) -> str:
 
 def _pem_file(name: FileName, kind: str, mark: str) -> Path:
     """A file that exists and has something of its kind in it."""
+    from pathlib import Path
+
     path = Path(name).expanduser()
     try:
         content = path.read_bytes()

@@ -51,6 +51,7 @@ EXCEPTIONS = {
 #: All that proto/ may import of the standard library: nothing that reads a clock, makes randomness, starts a thread or
 #: touches anything outside the process.
 PURE = {
+    "_md5",
     "__future__",
     "abc",
     "array",

@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
+class _FileName(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """A file's name. Whoever reads the file says what is wrong with it; click's own type takes longer to make."""
+
+    name = "file"
+
+    def shell_complete(self, _ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Leave it to the shell, which knows the files."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
 def _complete_cluster(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Offer the clusters of the configuration file."""
     from iris_admin.config import load_config
@@ -40,9 +52,9 @@ def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         Session.of(ctx).given[param.name] = value
 
 
-def _shared_options(*, hidden: bool) -> list[click.Option]:
+def _shared_options() -> list[click.Option]:
     def option(*names: str, **settings: Any) -> click.Option:
-        return click.Option(names, expose_value=False, callback=_remember, hidden=hidden, **settings)
+        return click.Option(names, expose_value=False, callback=_remember, **settings)
 
     return [
         option(
@@ -61,13 +73,13 @@ def _shared_options(*, hidden: bool) -> list[click.Option]:
         ),
         option(
             "--config",
-            type=click.Path(dir_okay=False),
+            type=_FileName(),
             metavar="FILE",
             help="Configuration file; by default ~/.config/iris_admin/config.toml. [IRIS_ADMIN_CONFIG]",
         ),
         option(
             "--cookie-file",
-            type=click.Path(dir_okay=False),
+            type=_FileName(),
             metavar="FILE",
             help="File with the cookie; by default ~/.erlang.cookie. [IRIS_ADMIN_COOKIE_FILE]",
         ),
@@ -89,20 +101,20 @@ def _shared_options(*, hidden: bool) -> list[click.Option]:
         ),
         option(
             "--tls-ca-file",
-            type=click.Path(dir_okay=False),
+            type=_FileName(),
             metavar="FILE",
             help="Certificates of the authorities that have signed those of the nodes; by default those that this "
             "machine trusts. [IRIS_ADMIN_TLS_CA_FILE]",
         ),
         option(
             "--tls-certificate",
-            type=click.Path(dir_okay=False),
+            type=_FileName(),
             metavar="FILE",
             help="Our certificate, for nodes that want one. [IRIS_ADMIN_TLS_CERTIFICATE]",
         ),
         option(
             "--tls-key",
-            type=click.Path(dir_okay=False),
+            type=_FileName(),
             metavar="FILE",
             help="Its private key; by default it is in the same file. [IRIS_ADMIN_TLS_KEY]",
         ),
@@ -142,10 +154,34 @@ def _shared_options(*, hidden: bool) -> list[click.Option]:
     ]
 
 
+def _hidden(option: click.Option) -> click.Option:
+    option = copy(option)
+    option.hidden = True
+    return option
+
+
+_SHOWN = _shared_options()
 # In the help of a command they would hide its own options, and in each the same text.
-_HIDDEN = _shared_options(hidden=True)
+_HIDDEN = [_hidden(option) for option in _SHOWN]
 _EPILOG = "The options of iris-admin itself, such as -n and -o, may stand here too: see iris-admin --help."
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+def _show_help(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(ctx.get_help(), color=ctx.color)
+        ctx.exit()
+
+
+# Click would make one for each command, and look for a translation of its text, which takes longer than all of that.
+_HELP = click.Option(
+    _SETTINGS["help_option_names"],
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_help,
+    help="Show this message and exit.",
+)
 
 
 def _without(taken: set[str], option: click.Option) -> click.Option:
@@ -166,6 +202,10 @@ class _WithSharedOptions(click.Command):
         super().__init__(name, **settings)
         own = {opt for param in self.params for opt in param.opts}
         self.params.extend(_without(own, option) for option in self.shared_options())
+
+    def get_help_option(self, ctx: click.Context) -> click.Option:  # noqa: ARG002  (click's signature)
+        """The same for all."""
+        return _HELP
 
     def shared_options(self) -> Sequence[click.Option]:
         """The shared options, as this command is to show them."""
@@ -221,7 +261,7 @@ class LazyGroup(Group):
 
     def shared_options(self) -> Sequence[click.Option]:
         """The shared options, shown."""
-        return _shared_options(hidden=False)
+        return _SHOWN
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
         """Their names."""

@@ -7,8 +7,8 @@ from typing import Literal, get_args
 
 from iris_admin.operations.evaluate import run_remote
 from iris_admin.operations.fields import local_name, number, text
+from iris_admin.operations.names import node_name
 from iris_admin.operations.results import Result, Table
-from iris_admin.operations.roles import node_name
 from iris_admin.operations.steps import Operation
 from iris_admin.terms import Atom
 

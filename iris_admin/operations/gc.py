@@ -9,9 +9,9 @@ from typing import Any
 from iris_admin.operations.changes import Change, audited
 from iris_admin.operations.evaluate import run_remote
 from iris_admin.operations.fields import local_name, number
+from iris_admin.operations.names import node_name
 from iris_admin.operations.processes import WITHIN, By, describe, find_process, rank
 from iris_admin.operations.results import Result, Table
-from iris_admin.operations.roles import node_name
 from iris_admin.operations.steps import Call, Operation, Progress
 from iris_admin.terms import Atom, Pid, Term
 

@@ -10,8 +10,8 @@ from typing import Literal, get_args
 from iris_admin.errors import NoSuchProcess, RemoteError
 from iris_admin.operations.evaluate import run_remote
 from iris_admin.operations.fields import local_name, mfa, number, syntax, text
+from iris_admin.operations.names import node_name
 from iris_admin.operations.results import Result, Table
-from iris_admin.operations.roles import node_name
 from iris_admin.operations.steps import Call, Operation
 from iris_admin.terms import Atom, Pid, Term, charlist
 

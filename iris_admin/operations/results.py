@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import Enum
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from iris_admin.errors import IrisAdminError
@@ -26,9 +26,10 @@ _SHOWN_ROWS = 200
 _DEEPEST = 20
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class Result:
-    """Base of the results: a frozen dataclass, made with ``repr=False`` so that it keeps this class's repr."""
+    """Base of the results: frozen dataclasses, made with ``repr=False`` so that they keep this class's repr."""
+
+    __slots__ = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, as values that :mod:`json` takes: see :func:`plain`."""
@@ -67,7 +68,8 @@ class Table(Sequence[R], Generic[R]):
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns, in order."""
-        return tuple(field.name for field in fields(self.row_type))
+        kind: Any = self.row_type
+        return tuple(field.name for field in fields(kind))
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Each row as :meth:`Result.to_dict` gives it."""
@@ -135,7 +137,7 @@ def _plain(value: object, depth: int) -> Any:
             return value.to_dicts()
         case IrisAdminError():
             return {"error": type(value).__name__, "message": str(value), "node": value.node, "hint": value.hint}
-        case Path():
+        case PathLike():
             return str(value)
         # Beyond that depth there are no results, only terms.
         case dict() if depth < _DEEPEST:
@@ -146,7 +148,7 @@ def _plain(value: object, depth: int) -> Any:
     return to_json_value(value)
 
 
-def _items(result: Result) -> list[tuple[str, object]]:
+def _items(result: Any) -> list[tuple[str, object]]:
     return [(item.name, getattr(result, item.name)) for item in fields(result) if "hidden" not in item.metadata]
 
 

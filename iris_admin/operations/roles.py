@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from iris_admin.errors import IrisAdminError
+from iris_admin.operations.names import node_name
 from iris_admin.operations.results import Result
 from iris_admin.operations.steps import AllOf, Call, Operation
 from iris_admin.proto.io_protocol import chardata_to_str
@@ -108,11 +109,6 @@ def role_of(node: str, applications: Term) -> Role:
     core, edge = versions.get("iris_core"), versions.get("iris_edge")
     parts = [name for name, version in (("core", core), ("edge", edge)) if version is not None]
     return Role(node, "+".join(parts) or "other", core, edge, versions.get("mnesia"))
-
-
-def node_name(node: str | None) -> Operation[str]:
-    """The full name of a node; the node itself is asked only where it is the operation's own."""
-    return str((yield Call("erlang", "node", idempotent=True))) if node is None else node
 
 
 def _which_applications(node: str | None, timeout: float | None = None) -> Call:

@@ -8,11 +8,13 @@ written once for the blocking and for the awaiting facade.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from iris_admin.records import record
 from iris_admin.terms import Term
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -264,6 +266,6 @@ Step: TypeAlias = (
     | ChatLogOut
     | Progress
 )
-Backup: TypeAlias = Path
+Backup: TypeAlias = "Path"
 #: A generator that yields steps and returns a ``T``.
 Operation: TypeAlias = Generator[Step, Any, T]

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from iris_admin.errors import CallTimeout, RemoteError
 from iris_admin.operations.evaluate import run_remote
 from iris_admin.operations.fields import number, text
+from iris_admin.operations.names import node_name
 from iris_admin.operations.results import Result, Table
-from iris_admin.operations.roles import node_name
 from iris_admin.operations.steps import AllOf, Call, Operation, Pause
 from iris_admin.terms import Atom, Term
 

@@ -12,7 +12,6 @@ with the containers around it no input needs more than about 100 times its own s
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from math import isfinite
@@ -112,6 +111,9 @@ def _uncompress(data: bytes, max_size: int) -> bytes:
     (size,) = _u32(data, 2)
     if size > max_size:
         raise DecodeError(f"a compressed term of {size} bytes; {max_size} are allowed", offset=2)
+    # Imported when it is needed, as few terms are compressed.
+    import zlib
+
     inflater = zlib.decompressobj()
     try:
         # One byte more than announced: enough to see that there is more, whatever the rest would grow to.

@@ -17,8 +17,10 @@ never clash, and no connection leaves a new atom behind, as a name made up by ea
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from enum import Enum, auto
-from hashlib import md5
+from functools import partial
+from typing import Any, cast
 
 from iris_admin.errors import CookieMismatch, HandshakeRefused, ProtocolError, TlsRequired
 from iris_admin.proto.flags import NEEDED_FROM_PEER, OUR_FLAGS, DistributionFlags
@@ -64,9 +66,22 @@ class Joined:
     creation: int
 
 
+def _find_md5() -> Callable[[bytes], Any]:
+    # hashlib would load OpenSSL for it, which takes longer than the handshake; and an OpenSSL that keeps to FIPS has no
+    # MD5. Builds of Python that lack its own module for it are rare.
+    try:
+        from _md5 import md5  # type: ignore[import-not-found]
+    except ImportError:
+        from hashlib import md5
+    return partial(md5, usedforsecurity=False)
+
+
+_md5 = _find_md5()
+
+
 def digest(cookie: str, challenge: int) -> bytes:
     """The MD5 digest with which both sides prove that they know the cookie."""
-    return md5(cookie.encode("latin-1") + str(challenge).encode(), usedforsecurity=False).digest()
+    return cast("bytes", _md5(cookie.encode("latin-1") + str(challenge).encode()).digest())
 
 
 class Handshake:

@@ -26,12 +26,12 @@ from iris_admin.node_name import NodeName, short_host_name
 from iris_admin.proto import epmd
 from iris_admin.proto.connection import DEFAULT_NET_TICKTIME, Connected, Connection, Lost
 from iris_admin.records import record
-from iris_admin.tls import Tls
 from iris_admin.transport.stream import Stream, set_timeout
 
 if TYPE_CHECKING:
     import ssl
 
+    from iris_admin.tls import Tls
     from iris_admin.transport.tls_stream import TlsStream
 
 EPMD_PORT_VARIABLE = "ERL_EPMD_PORT"

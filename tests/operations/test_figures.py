@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from iris_admin.errors import NodeDown
-from iris_admin.operations.memory import memory, memory_change
+from iris_admin.operations.memory import memory
+from iris_admin.operations.memory_change import memory_change
 from iris_admin.operations.results import Table
 from iris_admin.operations.roles import cores, edges, members, role, role_of
 from iris_admin.operations.stats import Link, LinkChange, Stats, change, stats, stats_change

@@ -8,7 +8,8 @@ import pytest
 
 from iris_admin.operations.ets import EtsTable, EtsTables
 from iris_admin.operations.gc import Collected, Gc
-from iris_admin.operations.memory import Memory, MemoryChange
+from iris_admin.operations.memory import Memory
+from iris_admin.operations.memory_change import MemoryChange
 from iris_admin.operations.mnesia_locks import (
     LockedTable,
     MnesiaLock,
