@@ -34,27 +34,8 @@ if TYPE_CHECKING:
     from iris_admin.operations.gc import Gc
     from iris_admin.operations.lifecycle import Ended, EndingPlan
     from iris_admin.operations.logs import LogEntry, Logs
-<<<<<<< HEAD
-    from iris_admin.operations.memory import Memory, MemoryChange
-=======
-    from iris_admin.operations.offline_duplicates import OfflineDuplicates
-    from iris_admin.operations.offline_export import OfflineExport
-    from iris_admin.operations.offline_summary import Backlog, OfflineList, OfflineSummary
-    from iris_admin.operations.ports import ListeningPort
-    from iris_admin.operations.presence_overview import PresenceList, PresenceSummary
-    from iris_admin.operations.processes import By, Process, Processes
-    from iris_admin.operations.restore import Restored
-    from iris_admin.operations.results import Table
-    from iris_admin.operations.smoke import Smoke
-    from iris_admin.operations.stuck import RedeliveryFailed, Stuck
-    from iris_admin.operations.system import System
-    from iris_admin.operations.triage import TriageStep
-    from iris_admin.operations.user import UserReport
-
-if TYPE_CHECKING:
     from iris_admin.operations.memory import Memory
     from iris_admin.operations.memory_change import MemoryChange
->>>>>>> 19fdae6 (A command imports less: no OpenSSL, pathlib or translations, and no class that it does not use)
     from iris_admin.operations.mnesia import MnesiaInfo
     from iris_admin.operations.mnesia_locks import MnesiaLocks, MnesiaTransactions
     from iris_admin.operations.mnesia_status import MnesiaStatus
