@@ -83,8 +83,8 @@ def read_cookie_file(file: str | os.PathLike[str]) -> Cookie:
     path = os.path.expanduser(file)
     try:
         mode = os.stat(path).st_mode
-        with open(path, encoding="latin-1") as opened:
-            value = opened.read()
+        with open(path, "rb") as opened:
+            value = opened.read().decode("latin-1")
     except OSError as error:
         raise ConfigError(f"the cookie file {path} cannot be read: {error.strerror}") from None
     if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):

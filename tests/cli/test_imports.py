@@ -37,7 +37,7 @@ OURS_FOR_OTHERS = {"iris_admin.aio", "iris_admin.cluster", "iris_admin.futures",
 
 _PROBE = """
 import atexit, os, sys
-import click
+import click, socket
 before = set(sys.modules)
 real_exit = os._exit
 def report(code):
@@ -45,7 +45,7 @@ def report(code):
     sys.stderr.flush()
     real_exit(code)
 os._exit = report
-from iris_admin.cli.main import main
+from iris_admin.cli.start import main
 main()
 """
 
@@ -70,6 +70,33 @@ def test_command_on_one_node(erlang_node: ErlangNode, words: list[str]) -> None:
     assert "iris_admin.client" in modules
     assert modules & HEAVY == set()
     assert modules & OURS_FOR_OTHERS == set()
+
+
+#: All that a question about one figure loads besides click and socket. Each module costs from 0.1 to 2 ms; whoever adds
+#: one here has seen that the command needs it.
+FOR_MEMORY = {
+    "_md5", "_struct", "copy", "dataclasses", "gc", "signal", "struct",
+    "iris_admin", "iris_admin.calls", "iris_admin.client", "iris_admin.codec_choice", "iris_admin.collector",
+    "iris_admin.cookie", "iris_admin.errors", "iris_admin.json_values", "iris_admin.node_name", "iris_admin.records",
+    "iris_admin.runner", "iris_admin.terms", "iris_admin.text", "iris_admin.version",
+    "iris_admin.cli", "iris_admin.cli.command", "iris_admin.cli.commands", "iris_admin.cli.commands.memory",
+    "iris_admin.cli.layout", "iris_admin.cli.main", "iris_admin.cli.session", "iris_admin.cli.signals",
+    "iris_admin.cli.start", "iris_admin.cli.watch",
+    "iris_admin.operations", "iris_admin.operations.memory", "iris_admin.operations.names",
+    "iris_admin.operations.results", "iris_admin.operations.steps",
+    "iris_admin.proto", "iris_admin.proto._etf", "iris_admin.proto._etf_decode", "iris_admin.proto._etf_encode",
+    "iris_admin.proto.connection", "iris_admin.proto.control", "iris_admin.proto.epmd", "iris_admin.proto.etf",
+    "iris_admin.proto.flags", "iris_admin.proto.framing", "iris_admin.proto.handshake",
+    "iris_admin.proto.io_protocol", "iris_admin.proto.rpc", "iris_admin.proto.services",
+    "iris_admin.transport", "iris_admin.transport.connector", "iris_admin.transport.dialing",
+    "iris_admin.transport.io_thread", "iris_admin.transport.link", "iris_admin.transport.retry",
+    "iris_admin.transport.stream",
+}  # fmt: skip
+
+
+def test_memory_loads_nothing_that_it_does_not_use(erlang_node: ErlangNode) -> None:
+    modules = imported("memory", environment=erlang_node.environment)
+    assert modules - FOR_MEMORY == set()
 
 
 def test_calls_need_no_parser(erlang_node: ErlangNode) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -20,6 +19,7 @@ from iris_admin.errors import (
     RemoteError,
 )
 from iris_admin.operations.steps import AllOf, Call, Capture, Operation
+from iris_admin.records import replace
 from iris_admin.terms import Atom
 from tests.integration.conftest import load_probe
 from tests.support.erlang import Epmd, ErlangNode, NodeFactory

@@ -6,13 +6,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
 from iris_admin.cookie import Cookie
 from iris_admin.errors import IrisAdminError, NodeDown
 from iris_admin.node_name import NodeName
+from iris_admin.records import replace
 from iris_admin.transport.diagnosis import LAYERS, Layer, diagnose
 from iris_admin.transport.dialing import Dialing
 from tests.support.erlang import ErlangNode, NodeFactory, free_port
