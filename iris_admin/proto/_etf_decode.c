@@ -221,7 +221,7 @@ read_atom(Reader *reader)
         reader->state, (const char *)data + header, size, tag == TAG_SMALL_ATOM_UTF8 || tag == TAG_ATOM_UTF8);
 }
 
-/* Set a field of a frozen dataclass. Steals the value, which may be NULL. */
+/* Set a field of a record. Steals the value, which may be NULL. */
 static int
 set_field(State *state, PyObject *object, int field, PyObject *value)
 {
@@ -233,7 +233,7 @@ set_field(State *state, PyObject *object, int field, PyObject *value)
 }
 
 /* A pid or a reference of which only the node has been read and set. (To call the class would take ten times as long:
- * the __init__ of a frozen dataclass is Python.) */
+ * the __init__ of a record is Python.) */
 static PyObject *
 read_identity(Reader *reader, PyObject *type, int node_field)
 {
