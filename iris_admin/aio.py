@@ -686,9 +686,8 @@ async def _perform(
         case Capture(call):
             return await find_node(call.node)._call(call, capture=True)
         case AllOf(steps):
-            return await asyncio.gather(
-                *(_perform(each, find_node, on_progress) for each in steps), return_exceptions=True
-            )
+            performing = [_perform(each, find_node, on_progress) for each in steps]
+            return await asyncio.gather(*performing, return_exceptions=True)
         case Pause(seconds):
             await asyncio.sleep(seconds)
             return None
