@@ -179,6 +179,8 @@ class Visited:
                 "{erlang:memory(), process_info(self(), [garbage_collection, garbage_collection_info]), "
                 "erlang:system_info(emu_flavor), proc_lib:initial_call(whereis(kernel_sup))}."
             )
+            # From OTP 29 on, its code, when it is loaded, loads the application with its settings.
+            node.evaluate("application:load(crypto).")
             # Messages from edge to edge would connect them sooner or later.
             node.evaluate(f"[pong = net_adm:ping(Node) || Node <- [{names}]].")
         edge = self.cluster.edges[1]
