@@ -78,13 +78,17 @@ def known_words(node: DemoNode, words: Iterable[str]) -> set[str]:
     return set(re.findall(r'<<"(.*?)">>', answer))
 
 
-def newest_atoms(node: DemoNode, count: int) -> list[str]:
-    """The atoms that a node has made last, for a message; their numbers are the emulator's own affair."""
-    answer = node.evaluate(
+def newest_atoms(node: DemoNode, count: int) -> str:
+    """The atoms that a node has made last; their numbers are the emulator's own affair, so it may be unable to tell."""
+    return node.evaluate(
         "Last = erlang:system_info(atom_count) - 1, try [binary_to_term(<<131, 75, Number:24>>) || "
         f"Number <- lists:seq(Last - {count} + 1, Last)] catch error:badarg -> cannot_tell end."
     )
-    return [answer]
+
+
+def names_of_guests(newest: str) -> list[str]:
+    """Those of some atoms that a node has handed out as the name of a guest."""
+    return re.findall(r"'[0-9A-Z]+@[^']+'", newest)
 
 
 def amount(found: Look, kind: str) -> int:
@@ -179,6 +183,7 @@ class Visited:
                 "{erlang:memory(), process_info(self(), [garbage_collection, garbage_collection_info]), "
                 "erlang:system_info(emu_flavor), proc_lib:initial_call(whereis(kernel_sup))}."
             )
+            newest_atoms(node, 1)
             # From OTP 29 on, its code, when it is loaded, loads the application with its settings.
             node.evaluate("application:load(crypto).")
             # Messages from edge to edge would connect them sooner or later.
