@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -62,7 +63,9 @@ def test_its_own_error_in_time(failure: Failure, scene: Scene) -> None:
     assert error.hint
     assert error.exit_code == failure.error.exit_code
     assert str(error)
-    assert "SECRET" not in f"{error} {error.hint}"
+    for cookie in ("SECRET", "WRONG", scene.living.cookie):
+        assert cookie not in f"{error} {error!r} {error.hint}"
+        assert cookie.encode() not in pickle.dumps(error)
     assert error.__cause__ is None
     assert error.__suppress_context__ or error.__context__ is None
 
