@@ -14,7 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -89,6 +89,18 @@ def ensure_erlang() -> None:
                 f"the Erlang found in PATH ({shutil.which('erl')}) still lacks what {', '.join(missing)} should bring. "
                 "Is it another installation than Debian's? Complete it, or take it out of PATH."
             )
+
+
+def ensure_programs(packages: Mapping[str, str]) -> None:
+    """Install programs by apt, unless they are there.
+
+    :param packages: the Debian package of each program.
+    :raises SetupError: if one is missing and cannot be installed.
+    """
+    missing = sorted({package for program, package in packages.items() if shutil.which(program) is None})
+    if missing:
+        say(f"Installing {' '.join(missing)}")
+        _apt_install(missing)
 
 
 def ensure_venv(path: Path, packages: Sequence[str]) -> Path:

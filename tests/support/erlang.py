@@ -30,8 +30,8 @@ import pytest
 #: How long a process may take to come up or go down, in seconds; on a busy machine a node takes two.
 PATIENCE = 60.0
 
-#: Reads requests, one a line, from standard input and prints one line for each. The tag, which is random, tells these
-#: lines from everything else that the node prints.
+#: Reads requests, one a line (in Elixir a binary), from standard input and prints one line for each. The tag, which is
+#: random, tells these lines from everything else that the node prints.
 _CONSOLE = """
 Tag = "%(tag)s",
 Answer = fun(Status, Data) -> io:put_chars(user, [Tag, " ", Status, " ", base64:encode(Data), "\\n"]) end,
@@ -48,8 +48,8 @@ Evaluate = fun(Format, Source) ->
 end,
 Console = fun Next() ->
     case io:get_line(user, "") of
-        Line when is_list(Line) ->
-            [Format, Source] = string:lexemes(Line, " \\n"),
+        Line when is_list(Line); is_binary(Line) ->
+            [Format, Source] = string:lexemes(unicode:characters_to_list(Line), " \\n"),
             {Status, Data} = Evaluate(Format, Source),
             Answer(Status, Data),
             Next();
@@ -197,6 +197,21 @@ class Epmd:
         self._process.end(kill=False)
 
 
+def _by_elixir(command: Sequence[str], console: str) -> list[str]:
+    """The command that starts the same node by ``elixir``, which splits the flags for ``erl`` at blanks."""
+    _erl, kind, name, *flags = command
+    run = (
+        f'{{:ok, tokens, _}} = :erl_scan.string(String.to_charlist(Base.decode64!("{_base64(console)}")));'
+        "{:ok, expressions} = :erl_parse.parse_exprs(tokens);"
+        ":erl_eval.exprs(expressions, [])"
+    )
+    return ["elixir", f"-{kind}", name, "--erl", " ".join(flags), "--no-halt", "-e", run]
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode("ascii")
+
+
 class NodeOptions(TypedDict, total=False):
     """What :class:`ErlangNode` and :class:`NodeFactory` take by keyword.
 
@@ -206,6 +221,7 @@ class NodeOptions(TypedDict, total=False):
     - ``mnesia``: start Mnesia, with a schema on disc
     - ``cookie``: instead of a random one
     - ``otp``: the installation to take it from
+    - ``elixir``: start it by ``elixir``, which brings Elixir's applications
     """
 
     flags: Sequence[str]
@@ -214,6 +230,7 @@ class NodeOptions(TypedDict, total=False):
     mnesia: bool
     cookie: str | None
     otp: Otp
+    elixir: bool
 
 
 class ErlangNode:
@@ -269,7 +286,11 @@ class ErlangNode:
             command += ["-kernel", "net_ticktime", str(net_ticktime)]
         if option.get("mnesia"):
             command += ["-mnesia", "dir", f'"{self.home / "mnesia"}"']
-        return [*command, *option.get("flags", ()), "-noshell", "-eval", _CONSOLE % {"tag": tag}]
+        command += option.get("flags", ())
+        console = _CONSOLE % {"tag": tag}
+        if option.get("elixir"):
+            return _by_elixir(command, console)
+        return [*command, "-noshell", "-eval", console]
 
     def _start(self) -> None:
         tag = f"answer-{secrets.token_hex(8)}"
@@ -337,7 +358,7 @@ class ErlangNode:
         assert stdin is not None
         with self._asking:
             try:
-                stdin.write(f"{form} ".encode() + base64.b64encode(source.encode()) + b"\n")
+                stdin.write(f"{form} {_base64(source)}\n".encode())
                 stdin.flush()
             except (BrokenPipeError, ValueError):  # it has ended, or we have closed its input
                 raise ErlangNodeError(f"{self.name} is not running; it printed: {self.output}") from None
