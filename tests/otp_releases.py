@@ -4,9 +4,9 @@ Usage: ``python tests/otp_releases.py RELEASE [COMMAND …]``, e.g. ``python tes
 Without a command it prints the folder that belongs into PATH.
 
 The release comes as Debian packages of a newer suite, unpacked by debootstrap into ``.otp/RELEASE`` of the clone, from
-the mirror that apt uses on this machine. ``erl``, ``erlc`` and ``epmd`` of ``.otp/RELEASE/bin`` start what is in there,
-by chroot, and in a mount namespace of their own, in which the files of this machine that a test needs are seen at their
-usual paths. Such a namespace ends with its last process, so nothing is left mounted, whatever happens.
+the mirror that apt uses on this machine. ``erl``, ``erlc``, ``epmd`` and ``elixir`` of ``.otp/RELEASE/bin`` start what
+is in there, by chroot, and in a mount namespace of their own, in which the files of this machine that a test needs are
+seen at their usual paths. Such a namespace ends with its last process, so nothing stays mounted, whatever happens.
 
 This takes root, Debian and the network. Where a release cannot be made, we say so; with ``CI`` set that is a failure,
 elsewhere the command is skipped.
@@ -32,7 +32,7 @@ from setup_machine import SetupError, say  # noqa: E402
 #: The suite of Debian that has each release.
 SUITES = {27: "trixie", 29: "forky"}
 
-PROGRAMS = ("erl", "erlc", "epmd")
+PROGRAMS = ("erl", "erlc", "epmd", "elixir")
 
 #: Starts a program of the release. It keeps its process id, on which tests rely that stop or kill a node.
 _WRAPPER = """\
@@ -48,6 +48,8 @@ exec unshare --mount --propagation private -- /bin/sh -c '
         touch "{system}$file"
         mount --bind "$file" "{system}$file"
     done
+    # Not ours: in there, these programs are in the usual places.
+    export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     exec chroot "{system}" /bin/sh -c "cd \\"\\$0\\" && exec \\"\\$@\\"" "$PWD" /usr/bin/{program} "$@"
 ' {program} "$@"
 """
@@ -65,7 +67,7 @@ def ensure_release(release: int) -> Path:
         raise SetupError(f"OTP {release} is started by chroot, which takes root")
     folder = ROOT / ".otp" / str(release)
     system, programs, stamp = folder / "system", folder / "bin", folder / "complete"
-    packages = sorted({"erlang-base", *setup_machine.OTP_APPLICATIONS.values()})
+    packages = sorted({"erlang-base", "elixir", *setup_machine.OTP_APPLICATIONS.values()})
     wanted = " ".join([SUITES[release], *packages])
     if not (stamp.is_file() and stamp.read_text(encoding="ascii") == wanted):
         say(f"Making OTP {release} in {folder}")

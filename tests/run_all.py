@@ -21,6 +21,7 @@ def main() -> None:
     try:
         setup_machine.ensure_python()
         setup_machine.ensure_erlang()
+        setup_machine.ensure_programs({"elixir": "elixir"})
         python = setup_machine.ensure_venv(ROOT / ".venv-tests", ["tox>=4.21"])
     except setup_machine.SetupError as error:
         setup_machine.give_up(error)
