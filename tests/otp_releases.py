@@ -40,6 +40,8 @@ _WRAPPER = """\
 # Made by tests/otp_releases.py.
 exec unshare --mount --propagation private -- /bin/sh -c '
     set -e
+    # A mount point of its own, or programs that list the file systems, such as df, would not see the root.
+    mount --bind "{system}" "{system}"
     for folder in /proc /sys /dev {folders}; do
         mkdir -p "{system}$folder"
         mount --rbind "$folder" "{system}$folder"

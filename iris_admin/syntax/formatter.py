@@ -30,6 +30,8 @@ from iris_admin.terms import (
     Term,
 )
 
+#: Atoms that are printed with quotes. The last two are reserved since OTP 27: quoted, they can be typed anywhere.
+_QUOTED = RESERVED_WORDS | {"maybe", "else"}
 #: A term that nests deeper is written on one line: its lines would be nothing but indentation.
 MAX_LAYOUT_DEPTH = 150
 
@@ -107,7 +109,7 @@ def format_atom(name: str) -> str:
 
     :param name: the atom's name.
     """
-    plain = name and is_lower(name[0]) and name not in RESERVED_WORDS and all(map(is_name_character, name))
+    plain = name and is_lower(name[0]) and name not in _QUOTED and all(map(is_name_character, name))
     return name if plain else _quoted(name, "'")
 
 

@@ -107,11 +107,12 @@ class TestMemory:
 
 
 class TestStats:
-    def test_table(self, on_demo: Run) -> None:
+    def test_table(self, on_demo: Run, demo_cluster: DemoCluster) -> None:
         figures, _, links = on_demo("stats").stdout.partition("\n\n")
         shown = dict(line.split("  ", 1) for line in figures.splitlines())
         assert shown["role"].strip() == "core"
-        assert shown["processes"].strip().endswith("of 262144")
+        limit = demo_cluster.cores[0].evaluate("erlang:system_info(process_limit).")
+        assert shown["processes"].strip().endswith(f"of {limit}")
         assert links.split()[:4] == ["NODE", "HIDDEN", "BUSY", "QUEUE"]
 
     def test_json(self, on_demo: Run, demo_cluster: DemoCluster) -> None:

@@ -112,7 +112,9 @@ class TestProcesses:
         found = connect(erlang).processes(count=100).processes
         by_name = {row.registered_name: row for row in found}
         assert by_name["logger"].initial_call == "logger_server:init/1"
-        assert by_name["kernel_sup"].current_function == "gen_server:loop/7"
+        current = erlang.evaluate("element(2, process_info(whereis(kernel_sup), current_function))")
+        module, function, arity = current.strip("{}").split(",")  # the arity differs between releases
+        assert by_name["kernel_sup"].current_function == f"{module}:{function}/{arity}"
 
     def test_a_large_dictionary_is_not_read(
         self, erlang: ErlangNode, connect: Connect, monkeypatch: pytest.MonkeyPatch
@@ -381,8 +383,9 @@ class TestChanges:
         other.suspend()
         one.evaluate(
             f"spawn(fun Send() -> {{init, '{other.name}'}} ! binary:copy(<<0>>, 100000), Send() end), "
-            "Wait = fun Wait() -> case [P || P <- processes(), process_info(P, status) =:= {status, suspended}] of "
-            "[] -> timer:sleep(10), Wait(); _ -> ok end end, Wait()."
+            # Until nothing goes out any more: the buffers of both sides are full then.
+            "Wait = fun Wait(Before) -> timer:sleep(200), {_, {output, Sent}} = statistics(io), "
+            "if Sent =:= Before -> ok; true -> Wait(Sent) end end, Wait(0)."
         )
         change = node.stats_change(0.1)
         (busy,) = change.links

@@ -464,6 +464,12 @@ def erlang_node(_session_nodes: NodeFactory) -> ErlangNode:
     return _session_nodes()
 
 
+@pytest.fixture(scope="session")
+def otp_release(erlang_node: ErlangNode) -> int:
+    """The release of OTP that the nodes run, where an expectation depends on it."""
+    return int(erlang_node.evaluate_bytes("erlang:system_info(otp_release)"))
+
+
 @pytest.fixture
 def fresh_node(erlang_epmd: Epmd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeFactory]:
     """Call it, as often as needed, to start a node for this test alone."""

@@ -45,6 +45,14 @@ SAMPLES = [
     "a" * 255 + " " + "A" * 255,
 ]
 
+#: Samples that later releases read otherwise, or not at all, each with the last that reads it as we do: ``~`` begins a
+#: sigil, ``maybe`` and ``else`` are reserved, and a name may not stand right behind a number.
+READ_UNTIL = {
+    "?MACRO ?= :: ... .. . ^ ~ & @ ` \\ | || : := ,;()[]{} < > = # ? - + * / !": 26,
+    "maybe else": 26,
+    "1.e 1.. 1_ 1__0 1e5 1.5.6 $1.5": 28,
+}
+
 WRONG = [
     '"abc',
     "'abc",
@@ -97,8 +105,9 @@ def as_on_the_wire(text: str) -> Term:
     return Atom("error")
 
 
-def test_samples(erlang_node: ErlangNode) -> None:
-    for text, expected in zip(SAMPLES, erl_scan(erlang_node, SAMPLES), strict=True):
+def test_samples(erlang_node: ErlangNode, otp_release: int) -> None:
+    samples = [text for text in SAMPLES if READ_UNTIL.get(text, otp_release) >= otp_release]
+    for text, expected in zip(samples, erl_scan(erlang_node, samples), strict=True):
         assert expected != "error", text
         assert as_on_the_wire(text) == expected, text
 
@@ -123,9 +132,12 @@ _refused = ('"""', "\\^")
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(_pieces, max_size=12).map("".join), min_size=50, max_size=100))
-def test_any_text(erlang_node: ErlangNode, texts: list[str]) -> None:
-    texts = [text for text in texts if not any(part in text for part in _refused)]
+def test_any_text(erlang_node: ErlangNode, otp_release: int, texts: list[str]) -> None:
+    refused = _refused if otp_release < 27 else (*_refused, "~")
+    texts = [text for text in texts if not any(part in text for part in refused)]
     for text, expected in zip(texts, erl_scan(erlang_node, texts), strict=True):
+        if otp_release >= 29 and expected == "error":
+            continue  # a name right behind a number
         assert as_on_the_wire(text) == expected, text
 
 
