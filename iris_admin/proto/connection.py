@@ -79,6 +79,16 @@ class CallEnded:
         self._res = res
         self._outcome = outcome
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CallEnded):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]  # as of everything that can be compared and changed
+
+    def __repr__(self) -> str:
+        return f"CallEnded(call_id={self.call_id}, output={self.output!r})"
+
     def outcome(self) -> Outcome:
         """Decode the answer. A large one takes its time, so this is left to whoever waits for it.
 
