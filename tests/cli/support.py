@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from click.testing import CliRunner, Result
 
 from iris_admin.cli.main import main
 
 #: Before 8.2, click's runner mixed the two outputs unless it was told not to; since then it keeps them apart.
-_SEPARATE = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
+_SEPARATE: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
 
 SCRIPT = Path(sys.executable).with_name("iris-admin")
 
