@@ -44,6 +44,7 @@ REVIEWED = {
     # The programmer's own calls: whoever writes them chooses the names
     ("aio.py", "call"): "a programmer's call",
     ("aio.py", "capture"): "a programmer's call",
+    ("aio.py", "map"): "a programmer's call",
     ("aio.py", "attempt"): "carries out the steps of operations",
     ("cluster.py", "call"): "a programmer's call",
     # Steps of operations on their way out

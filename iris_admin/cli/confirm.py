@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from collections.abc import Iterable
 
@@ -10,6 +11,9 @@ import click
 from iris_admin.cli.session import Session
 from iris_admin.errors import UnsafeOperation
 from iris_admin.text import printable
+
+#: In seconds.
+_LOOK_UP = 0.2
 
 #: For commands that ask.
 yes_option = click.option("--yes", is_flag=True, help="Do not ask. What would be lost is still told on stderr.")
@@ -47,6 +51,9 @@ def _is_a_person_there() -> bool:
 
 def _agreed(question: str) -> bool:
     click.echo(f"{printable(question)} [y/N] ", nl=False, err=True)
+    # A Ctrl-C that comes right before the reading begins would not end it, so we look up from waiting now and then.
+    while not select.select([sys.stdin], [], [], _LOOK_UP)[0]:
+        pass
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):  # Ctrl-D
         click.echo(err=True)

@@ -386,9 +386,10 @@ def _await_back(node: str, wait: float, creation: int | None) -> Operation[tuple
         try:
             found = yield from identity(node, timeout=_ANSWER_WITHIN)
             status = yield Call("init", "get_status", node=node, timeout=_ANSWER_WITHIN, idempotent=True)
-        except (CookieMismatch, HandshakeRefused) as error:
-            return f"it is back, but does not let us in: {error}"
         except IrisAdminError as error:
+            # A handshake that is torn down is that of a node which is ending, or not up yet.
+            if isinstance(error, CookieMismatch) or (isinstance(error, HandshakeRefused) and error.status):
+                return f"it is back, but does not let us in: {error}"
             last = error
         else:
             # Until then it still starts applications, or evaluates what its command line says.

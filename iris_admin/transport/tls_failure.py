@@ -57,6 +57,12 @@ def tls_failure(
             node=node,
             hint="Older ones are not supported: add one of these to 'versions' in the node's ssl_dist_optfile.",
         )
+    if alert == "INSUFFICIENT_SECURITY":  # what OTP 27 says where OTP 25 speaks of the version
+        return TlsVersionMismatch(
+            f"{node} has no cipher in common with us; does it speak TLS 1.3 or 1.2?",
+            node=node,
+            hint="See 'versions' and 'ciphers' in the node's ssl_dist_optfile.",
+        )
     if alert in _ABOUT_OUR_CERTIFICATE and cipher_is_agreed:
         if not shows_certificate:
             return ClientCertificateRequired(
