@@ -65,3 +65,8 @@ def file_name(text: str) -> str:
 
 def _escape(character: str) -> str:
     return _ESCAPES.get(character) or f"\\x{{{ord(character):X}}}"
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things: ``1 message``, ``2 messages``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

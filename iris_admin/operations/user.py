@@ -19,6 +19,7 @@ from iris_admin.operations.steps import Operation
 from iris_admin.operations.users import user_id
 from iris_admin.operations.walk import MAX_HEAP
 from iris_admin.terms import Pid, Term
+from iris_admin.text import count
 
 #: For the state of a connection's process: one that sends to a client who does not read is blocked for 2 s a message.
 STATE_TIMEOUT_MS = 3000
@@ -236,10 +237,10 @@ def _predict(stored: _Stored, unreachable: int) -> tuple[str, bool]:
     if rows == unreachable:
         return "Nothing is fetched: what is stored is in buckets that the user does not have.", False
     left_out = (
-        f", but those of {_count(unreachable, 'row')} in buckets that the user does not have" if unreachable else ""
+        f", but those of {count(unreachable, 'row')} in buckets that the user does not have" if unreachable else ""
     )
     text = (
-        f"{_count(messages, 'message')} will leave the store{left_out}, before they are sent; and nobody watches "
+        f"{count(messages, 'message')} will leave the store{left_out}, before they are sent; and nobody watches "
         "whether they arrive: a connection that breaks then loses them"
     )
     if undeliverable:
@@ -248,7 +249,3 @@ def _predict(stored: _Stored, unreachable: int) -> tuple[str, bool]:
         text += f". So many have killed a connection ({HUGE_BACKLOG} and more are a danger), and were lost"
         return f"{text}. Export them before the user logs in.", True
     return f"{text}.", undeliverable > 0
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
