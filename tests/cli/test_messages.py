@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
-import select
-import subprocess
-import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +13,8 @@ from click.testing import Result
 from demo_cluster import DemoCluster
 
 from iris_admin.audit import read_audit
-from tests.cli.support import SCRIPT, clean_environment, invoke, run
+from tests.cli.support import invoke, run
+from tests.cli.terminal import Terminal
 from tests.support.demo import LogIn
 
 Run = Callable[..., Result]
@@ -288,52 +284,3 @@ class TestWrongUse:
             result = invoke(*words, environment=erlang_node.environment)
             assert (result.exit_code, result.stdout) == (69, ""), words
             assert erlang_node.name in result.stderr
-
-
-class Terminal:
-    """A command on a terminal of its own."""
-
-    def __init__(self, *words: str, environment: dict[str, str]) -> None:
-        self.descriptor, theirs = pty.openpty()
-        self.process = subprocess.Popen(
-            [SCRIPT, *words],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env=clean_environment(environment),
-            start_new_session=True,
-            # The terminal becomes that of the new session, so that Ctrl-C reaches it.
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
-        os.close(theirs)
-        self.seen = b""
-
-    def __enter__(self) -> Terminal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self.descriptor)
-
-    def wait_for(self, text: bytes) -> None:
-        for piece in self._pieces():
-            self.seen += piece
-            if text in self.seen:
-                return
-        raise AssertionError(f"{text!r} does not come: {self.seen!r}")
-
-    def end(self) -> int:
-        for piece in self._pieces():
-            self.seen += piece
-        return self.process.wait(60)
-
-    def _pieces(self) -> Iterator[bytes]:
-        while select.select([self.descriptor], [], [], 60)[0]:
-            try:
-                piece = os.read(self.descriptor, 65536)
-            except OSError:  # nobody has the terminal open any more
-                return
-            if not piece:
-                return
-            yield piece

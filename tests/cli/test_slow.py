@@ -13,9 +13,9 @@ import pytest
 from click.testing import Result
 from demo_cluster import DemoCluster
 
-from iris_admin.cli import confirm
 from iris_admin.cli.watch import per_second, size_per_second
 from tests.cli.support import invoke
+from tests.cli.terminal import Terminal
 from tests.support.erlang import NodeFactory
 
 Run = Callable[..., Result]
@@ -188,14 +188,13 @@ class TestGc:
         assert f"{demo_cluster.seed} (core) has " in result.stderr
         assert json.loads(audit_file.read_text())["plan"] == {"all": True}
 
-    @pytest.mark.parametrize(("answer", "exit_code"), [("y\n", 0), ("n\n", 77), ("", 77)])
-    def test_all_asks(
-        self, demo_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, answer: str, exit_code: int
-    ) -> None:
-        monkeypatch.setattr(confirm, "_is_a_person_there", lambda: True)
-        result = invoke("gc", "--all", environment=demo_environment, stdin=answer)
-        assert result.exit_code == exit_code, result.stderr
-        assert "Collect the garbage of all " in result.stderr
+    @pytest.mark.parametrize(("answer", "exit_code"), [("y\n", 0), ("n\n", 77), ("\x04", 77)])
+    def test_all_asks(self, demo_environment: dict[str, str], answer: str, exit_code: int) -> None:
+        with Terminal("gc", "--all", environment=demo_environment) as terminal:
+            terminal.wait_for(b"[y/N]")
+            assert b"Collect the garbage of all " in terminal.seen
+            terminal.answer(answer)
+            assert terminal.end() == exit_code, terminal.seen
 
     @pytest.mark.parametrize("options", [(), ("init", "--all"), ("--top", "3", "--all"), ("init", "--top", "3")])
     def test_one_of_them_is_meant(self, on_demo: Run, options: tuple[str, ...]) -> None:
