@@ -56,6 +56,8 @@ class Called(NamedTuple):
         :raises DecodeError: the node sent what is no term.
         """
         try:
+            if ended.has_returned:
+                return ended.value()
             outcome = ended.outcome()
         except DecodeError as error:
             error.node = self.node

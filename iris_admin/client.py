@@ -143,6 +143,7 @@ class Node:
         #: Told a line now and then by operations that take long.
         self.on_progress: Callable[[str], None] | None = None
         self._connector = Connector(dialing)
+        self._name = str(dialing.target)
 
     def __enter__(self) -> Node:
         return self
@@ -162,7 +163,7 @@ class Node:
     @property
     def name(self) -> str:
         """The node's full name."""
-        return str(self._connector.dialing.target)
+        return self._name
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -522,18 +523,17 @@ class Node:
         capture: bool,
     ) -> tuple[Term, str | None]:
         encoded = encode_call(module, function, args)
-        called = Called(self.name, module, function, len(args))
-        seconds = self._time(timeout)
+        seconds = self.timeout if timeout is None else timeout
         deadline = time.monotonic() + seconds
 
-        def attempt() -> CallEnded:
+        def attempt() -> CallEnded | None:
             link = self._connector.link or self._connector.connect(deadline)
-            ended = link.call(module, function, encoded, deadline, capture=capture)
-            if ended is None:
-                raise called.timeout(seconds)
-            return ended
+            return link.call(module, function, encoded, deadline, capture=capture)
 
         ended = with_retries(attempt, deadline) if idempotent else attempt()
+        called = Called(self._name, module, function, len(args))
+        if ended is None:
+            raise called.timeout(seconds)
         return called.answer(ended), ended.output
 
     def _run(self, operation: Operation[T]) -> T:

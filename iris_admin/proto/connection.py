@@ -70,12 +70,19 @@ class CallEnded:
     __slots__ = ("_message", "_offset", "_outcome", "_res", "call_id", "output")
 
     def __init__(
-        self, call_id: int, output: str | None, message: bytes, offset: int, res: bytes, outcome: Outcome | None = None
+        self,
+        call_id: int,
+        output: str | None,
+        message: bytes,
+        offset: int,
+        res: bytes | None,
+        outcome: Outcome | None = None,
     ) -> None:
         self.call_id = call_id
         self.output = output
         self._message = message
         self._offset = offset
+        # None where the offset is that of a value that was returned.
         self._res = res
         self._outcome = outcome
 
@@ -89,6 +96,18 @@ class CallEnded:
     def __repr__(self) -> str:
         return f"CallEnded(call_id={self.call_id}, output={self.output!r})"
 
+    @property
+    def has_returned(self) -> bool:
+        """Whether the function is known to have returned; where it is not, :meth:`outcome` tells."""
+        return self._res is None
+
+    def value(self) -> Term:
+        """Decode what the function returned; to be asked where :attr:`has_returned` is true.
+
+        :raises DecodeError: it is no term.
+        """
+        return decode_term(self._message, self._offset)[0]
+
     def outcome(self) -> Outcome:
         """Decode the answer. A large one takes its time, so this is left to whoever waits for it.
 
@@ -96,6 +115,8 @@ class CallEnded:
         """
         if self._outcome is not None:
             return self._outcome
+        if self._res is None:
+            return Returned(self.value())
         return rpc.read_outcome(self._message, self._offset, self._res)
 
 
@@ -112,7 +133,7 @@ Event: TypeAlias = Connected | CallEnded | Lost
 class _CallState:
     __slots__ = ("cancelled", "capture", "formats_for", "group_leader", "monitors", "pid", "remote", "res")
 
-    def __init__(self, res: bytes, pid: bytes, *, capture: bool, formats_for: int | None) -> None:
+    def __init__(self, res: bytes, pid: bytes, capture: bool, formats_for: int | None) -> None:
         #: Our reference and our pid, encoded.
         self.res = res
         self.pid = pid
@@ -190,8 +211,9 @@ class Connection:
         self._name = Atom("")
         self._creation = 0
         self._pid_head = self._reference_head = b""
-        # How the node's own pids begin, once it has sent one.
+        # How the node's own pids begin, once it has sent one; and so the frames of the usual answer.
         self._peer_pid_head = b""
+        self._usual_reply_head = self._linked_peer = self._usual_exit_head = b""
 
     # What a driver does
 
@@ -238,6 +260,29 @@ class Connection:
         if now - self._last_sent >= _ANSWER_INTERVAL:
             self._send(framing.TICK)
 
+    def receive_answer(self, call_id: int, data: bytes, now: float) -> CallEnded | None:
+        """Take what arrived if it is just the usual answer to a call: its process's pid, and what it returned.
+
+        What a node would send is known byte for byte, but for that pid and the value, so nothing is decoded.
+
+        :param data: two frames, if it is that answer.
+        :returns: the end of the call; None for anything else, of which nothing was taken.
+        """
+        call = self._calls.get(call_id)
+        if call is None or call.remote or call.cancelled or call.capture or self._frames.is_amid_frame:
+            return None
+        told = self._usual_reply_head + call.res + call.pid + self._linked_peer
+        if not self._linked_peer or not data.startswith(told):
+            return None
+        first_end = len(told) + _THREE_WORDS.size
+        exited = self._usual_exit_head + data[len(told) : first_end] + call.pid + rpc.TRIPLE + call.res + rpc.RETURN
+        body = first_end + framing.LENGTH_BYTES
+        if body + int.from_bytes(data[first_end:body], "big") != len(data) or not data.startswith(exited, body):
+            return None
+        del self._calls[call_id]
+        self._now = self._last_received = now
+        return CallEnded(call_id, None, data, body + len(exited), None)
+
     def receive_eof(self) -> None:
         """The node closed the connection."""
         if self.joined is None:
@@ -254,10 +299,13 @@ class Connection:
 
     def data_to_send(self) -> bytes:
         """What must go to the node next; empty when there is nothing more for now."""
+        prompt = self._prompt
         if self._bulk:
-            self._prompt.append(self._bulk.popleft())
-        data = b"".join(self._prompt)
-        self._prompt.clear()
+            prompt.append(self._bulk.popleft())
+        elif not prompt:
+            return b""
+        data = prompt[0] if len(prompt) == 1 else b"".join(prompt)
+        prompt.clear()
         if not self._bulk:
             self._owed = 0
         return data
@@ -294,15 +342,33 @@ class Connection:
 
     # Calls
 
-    def call(self, module: str, function: str, args: bytes, now: float, *, capture: bool = False) -> int:
+    def call(
+        self,
+        module: str,
+        function: str,
+        args: bytes,
+        now: float,
+        *,
+        capture: bool = False,
+        formats_for: int | None = None,
+    ) -> int:
         """Call ``module:function``; the answer comes as a :class:`CallEnded`.
 
         :param args: the argument list, encoded by :func:`iris_admin.proto.etf.encode_term`.
         :param capture: whether to keep what the function prints.
+        :param formats_for: for calls of the connection's own, the call whose function prints.
         :returns: a number that names the call.
         """
         self._now = now
-        return self._start_call(module, function, args, capture=capture)
+        self._counter = call_id = self._counter + 1
+        res = self._reference_head + _FOUR_WORDS.pack(self._creation, call_id & 0x3FFFF, call_id >> 18 & 0xFFFFFFFF, 0)
+        pid = self._pid_head + _THREE_WORDS.pack(call_id & 0xFFFFFFF, call_id >> 28, self._creation)
+        self._calls[call_id] = _CallState(res, pid, capture, formats_for)
+        self._send_message(
+            b"".join((_SPAWN_REQUEST_HEAD, res, pid, pid, _CALL_PROCESS_TAIL)),
+            rpc.execute_call_arguments(res, module, function, args),
+        )
+        return call_id
 
     def cancel(self, call_id: int, now: float) -> None:
         """Forget a call and kill its process, if it still runs."""
@@ -316,19 +382,6 @@ class Connection:
         else:
             self._end_call(call_id)
             self._kill(call_id, call.remote)
-
-    def _start_call(
-        self, module: str, function: str, args: bytes, *, capture: bool = False, formats_for: int | None = None
-    ) -> int:
-        call_id = self._new_id()
-        res = self._reference_head + _FOUR_WORDS.pack(self._creation, call_id & 0x3FFFF, call_id >> 18 & 0xFFFFFFFF, 0)
-        pid = self._pid_head + _THREE_WORDS.pack(call_id & 0xFFFFFFF, call_id >> 28, self._creation)
-        self._calls[call_id] = _CallState(res, pid, capture=capture, formats_for=formats_for)
-        self._send_message(
-            b"%b%b%b%b%b" % (_SPAWN_REQUEST_HEAD, res, pid, pid, _CALL_PROCESS_TAIL),
-            rpc.execute_call_arguments(res, module, function, args),
-        )
-        return call_id
 
     def _kill(self, call_id: int, remote: bytes) -> None:
         self._signal((Operation.PAYLOAD_EXIT2, self._pid(call_id), decode_term(remote)[0]), _KILL)
@@ -386,10 +439,10 @@ class Connection:
 
     def _send_message(self, control_bytes: bytes, message: bytes = b"") -> None:
         if len(message) <= framing.FRAGMENT_SIZE:
-            self._send(framing.whole_frame(control_bytes, message))
+            self._prompt.append(framing.whole_frame(control_bytes, message))
         else:
             self._bulk.extend(framing.fragment_frames(self._new_id(), control_bytes, message))
-            self._last_sent = self._now
+        self._last_sent = self._now
 
     def _signal(self, control_tuple: Term, *payload: Term) -> None:
         parts = [encode_term(control_tuple), *(encode_term(term) for term in payload)]
@@ -473,10 +526,18 @@ class Connection:
     def _receive_spawn_reply(self, call_id: int, result: Term) -> None:
         if isinstance(result, Pid):
             remote = encode_term(result)
-            self._peer_pid_head = remote[: -_THREE_WORDS.size]
+            self._learn_peer(remote[: -_THREE_WORDS.size])
             self._take_remote(call_id, self._calls[call_id], remote)
         else:
             self._finish(call_id, b"", 0, Failed("erpc", result))
+
+    def _learn_peer(self, head: bytes) -> None:
+        self._peer_pid_head = head
+        self._linked_peer = _FLAG_LINKED + head
+        length = len(_SPAWN_REPLY_HEAD) + len(self._reference_head) + _FOUR_WORDS.size + len(self._pid_head)
+        length += len(self._linked_peer) + 2 * _THREE_WORDS.size
+        self._usual_reply_head = length.to_bytes(framing.LENGTH_BYTES, "big") + _SPAWN_REPLY_HEAD
+        self._usual_exit_head = _PAYLOAD_EXIT_HEAD + head
 
     def _take_remote(self, call_id: int, call: _CallState, remote: bytes) -> None:
         if call.cancelled:
@@ -544,7 +605,7 @@ class Connection:
             if isinstance(step, Answer):
                 self._send_answer(step.to, step.message())
             else:
-                self._start_call(step.module, step.function, encode_term(step.args), formats_for=call_id)
+                self.call(step.module, step.function, encode_term(step.args), self._now, formats_for=call_id)
 
     def _take_formatted(self, call_id: int, ended: CallEnded) -> None:
         call = self._calls.get(call_id)

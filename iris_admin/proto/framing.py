@@ -18,6 +18,8 @@ from collections.abc import Iterator
 
 from iris_admin.errors import ProtocolError
 
+#: Size of the length in front of a frame.
+LENGTH_BYTES = 4
 #: A node cuts at 64 KiB, but a control message in front may add to that.
 MAX_FRAME = 64 << 20
 #: Bound of all incomplete messages of one connection together, in bytes.
@@ -29,6 +31,7 @@ FRAGMENT_SIZE = 64 << 10
 
 TICK = b"\0\0\0\0"
 
+_LENGTH = struct.Struct(">I")
 _WHOLE = b"\x83D\0"
 _FRAGMENT_HEAD = struct.Struct(">BBQQ")
 _FIRST_FRAGMENT = ord("E")
@@ -42,6 +45,11 @@ class FrameReader:
         self._chunks: list[bytes] = []
         self._have = 0
         self._need = 4
+
+    @property
+    def is_amid_frame(self) -> bool:
+        """Whether a part of a frame has come."""
+        return self._have > 0
 
     def receive_data(self, data: bytes) -> Iterator[bytes]:
         """Take a piece of the stream; give the bodies of the frames that it completes, one after the other.
@@ -115,7 +123,7 @@ class FragmentAssembler:
 
 def whole_frame(control: bytes, message: bytes = b"") -> bytes:
     """Frame a message that fits in one piece."""
-    return b"%b\x83D\0%b%b" % ((3 + len(control) + len(message)).to_bytes(4, "big"), control, message)
+    return b"".join((_LENGTH.pack(len(_WHOLE) + len(control) + len(message)), _WHOLE, control, message))
 
 
 def fragment_frames(sequence: int, control: bytes, message: bytes) -> Iterator[bytes]:

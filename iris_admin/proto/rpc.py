@@ -22,8 +22,9 @@ _LIST_OF_FOUR = b"l\0\0\0\4"
 _NIL = b"j"
 ERPC_EXECUTE_CALL = encode_term((Atom("erpc"), Atom("execute_call"), 4))
 OPTION_LINK = encode_term([Atom("link")])
-_RETURN = encode_term(Atom("return"))
-_TRIPLE = b"h\3"
+#: What ``{Res, return, V}`` begins with, before and behind the reference.
+TRIPLE = b"h\3"
+RETURN = encode_term(Atom("return"))
 
 
 @record
@@ -57,7 +58,7 @@ def execute_call_arguments(res: bytes, module: str, function: str, args: bytes) 
     :param res: our reference, encoded.
     :param args: the argument list of the function, encoded.
     """
-    return b"%b%b%b%b%b" % (_LIST_OF_FOUR, res, _names(module, function), args, _NIL)
+    return b"".join((_LIST_OF_FOUR, res, _names(module, function), args, _NIL))
 
 
 @lru_cache(maxsize=256)
@@ -73,7 +74,7 @@ def read_outcome(message: bytes, offset: int, res: bytes) -> Outcome:
         recognised without decoding what is around it.
     :raises DecodeError: for a reason that is no term.
     """
-    usual = _TRIPLE + res + _RETURN
+    usual = TRIPLE + res + RETURN
     if message.startswith(usual, offset):
         value, _ = decode_term(message, offset + len(usual))
         return Returned(value)

@@ -55,10 +55,11 @@ class IOThread:
         self._wakes_at = 0.0
         self._thread = threading.Thread(target=self._run, name="iris_admin I/O", daemon=True)
         self._thread.start()
+        self.ident = self._thread.ident
 
     def is_current_thread(self) -> bool:
         """Whether the caller runs in this thread, and so must not wait for it."""
-        return threading.get_ident() == self._thread.ident
+        return threading.get_ident() == self.ident
 
     def add(self, watched: Watched, first_time: float) -> None:
         """Look after a connection.

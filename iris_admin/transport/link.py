@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
 import select
 import selectors
 import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from iris_admin.errors import ForkedProcess, IrisAdminError, NodeDown
 from iris_admin.proto.connection import CallEnded, Connection, Lost
+from iris_admin.proto.framing import LENGTH_BYTES
 from iris_admin.transport.io_thread import IOThread
 from iris_admin.transport.stream import Stream
+from iris_admin.transport.waiters import FOREVER, BlockedCaller, BlockedMapper, Waiter
 
 #: Room for what is received at once, in bytes: much where much comes, else little, as room costs time too.
 _RECEIVE_SIZE = 16 << 10
 _LARGE_RECEIVE_SIZE = 256 << 10
-_FOREVER = float("inf")
 #: How long leaving may take, in seconds, for answers to what has come; and how often it is seen whether another thread
 #: still reads.
 _LAST_ANSWERS_WITHIN = 0.02
@@ -32,144 +33,12 @@ _READER_LOOKED_FOR = 0.0005
 #: For so long after a caller has read, the I/O thread leaves the reading alone unless somebody waits: calls often
 #: follow one another, and each change of what it watches costs a tenth of a call. In seconds.
 _HAND_BACK_AFTER = 0.05
+#: How often it is looked for an answer before its caller sleeps: for some 50 µs, in which a node on the same machine
+#: answers. A processor that has nothing to do takes longer than that to be woken. The BEAM's schedulers do the same.
+#: With one processor only, the node could not answer meanwhile.
+_LOOKS = 100 if (os.cpu_count() or 1) > 1 else 0
 #: In seconds; poll(2) takes milliseconds in an int.
 _LONGEST_POLL = 86400.0
-
-
-class Waiter(Protocol):
-    """Who waits for the end of a call."""
-
-    #: When it stops waiting, on the clock of :func:`time.monotonic`.
-    deadline: float
-
-    def ended(self, event: CallEnded | IrisAdminError) -> None:
-        """The call ended, or the link was lost. Called from any thread; again if that was interrupted."""
-
-    def timed_out(self) -> None:
-        """The deadline has passed, and the remote process was told to die."""
-
-
-class BlockedCaller:
-    """The waiter of a thread that waits."""
-
-    __slots__ = ("_semaphore", "call_id", "deadline", "event")
-
-    def __init__(self, deadline: float) -> None:
-        # The waiting thread minds its deadline itself.
-        self.deadline = deadline
-        self.call_id: int | None = None
-        self.event: CallEnded | IrisAdminError | None = None
-        self._semaphore = threading.Lock()
-        self._semaphore.acquire()
-
-    def ended(self, event: CallEnded | IrisAdminError) -> None:
-        """Take the call's end, and wake the thread that waits for it."""
-        self.event = event
-        if self._semaphore.locked():
-            self._semaphore.release()
-
-    def timed_out(self) -> None:
-        """Never called: see :attr:`deadline`."""
-
-    @property
-    def wants_to_start(self) -> bool:
-        """Whether its call has not been sent."""
-        return self.call_id is None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there is nothing to wait for any more."""
-        return self.event is not None
-
-    def unended(self) -> Sequence[int]:
-        """The call, if it was sent and has not ended."""
-        return () if self.event is not None or self.call_id is None else (self.call_id,)
-
-    def wait(self, timeout: float) -> None:
-        """Wait until another thread calls :meth:`ended`, or for ``timeout`` seconds."""
-        self._semaphore.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
-
-
-class _BlockedMapper:
-    """A thread that waits for many calls of one function.
-
-    :param count: how many calls there are.
-    :param seconds: the time-out of each.
-    :param in_flight: how many may be under way at once.
-    """
-
-    def __init__(self, count: int, seconds: float, in_flight: int) -> None:
-        self.events: list[CallEnded | None] = [None] * count
-        self.error: IrisAdminError | None = None
-        self._seconds = seconds
-        self._in_flight = in_flight
-        self._deadlines: list[float] = []
-        self._under_way: dict[int, int] = {}
-        self._first = 0
-        self._ended = threading.Semaphore(0)
-
-    @property
-    def deadline(self) -> float:
-        """When the time of the oldest call that has not ended is over."""
-        while self._first < len(self._deadlines) and self.events[self._first] is not None:
-            self._first += 1
-        return self._deadlines[self._first] if self._first < len(self._deadlines) else _FOREVER
-
-    @property
-    def wants_to_start(self) -> bool:
-        """Whether it is worth while to send more: several at once cost hardly more than one."""
-        return len(self._deadlines) < len(self.events) and 2 * len(self._under_way) <= self._in_flight
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there is nothing to wait for any more."""
-        return self.error is not None or (len(self._deadlines) == len(self.events) and not self._under_way)
-
-    def next_ones(self) -> range:
-        """Which calls to start now."""
-        started = len(self._deadlines)
-        return range(started, min(len(self.events), started + self._in_flight - len(self._under_way)))
-
-    def waiter(self, index: int, call_id: int, now: float) -> Waiter:
-        """The waiter of one call, which is started now."""
-        self._under_way[index] = call_id
-        self._deadlines.append(now + self._seconds)
-        return _Mapped(self, index)
-
-    def ended(self, index: int, event: CallEnded | IrisAdminError) -> None:
-        """Take a call's end, and wake the thread that waits."""
-        if isinstance(event, IrisAdminError):
-            self.error = event
-        else:
-            self.events[index] = event
-        self._under_way.pop(index, None)
-        self._ended.release()
-
-    def unended(self) -> Sequence[int]:
-        """The calls that were sent and have not ended."""
-        return tuple(self._under_way.values())
-
-    def wait(self, timeout: float) -> None:
-        """Wait until another thread tells of an end, or for ``timeout`` seconds."""
-        self._ended.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
-
-
-class _Mapped:
-    """The waiter of one of many calls; the waiting thread minds the deadline."""
-
-    __slots__ = ("_index", "_mapper", "deadline")
-
-    def __init__(self, mapper: _BlockedMapper, index: int) -> None:
-        self.deadline = _FOREVER
-        self._mapper = mapper
-        self._index = index
-
-    def ended(self, event: CallEnded | IrisAdminError) -> None:
-        """Pass the call's end on."""
-        self._mapper.ended(self._index, event)
-
-    def timed_out(self) -> None:
-        """Never called: see the class."""
 
 
 class Link:
@@ -197,7 +66,7 @@ class Link:
         self._bereaved: list[Waiter] = []
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
-        self._next_deadline = _FOREVER
+        self._next_deadline = FOREVER
         self._led_at = 0.0
         self._receive_size = _RECEIVE_SIZE
 
@@ -227,8 +96,15 @@ class Link:
         :raises NodeDown: the link is or was lost.
         :raises ForkedProcess: this process is a fork of the one that made the link.
         """
-        caller = BlockedCaller(deadline)
-        self._wait_for(caller, lambda: self.start_call(module, function, args, caller, capture=capture))
+        caller, leading = None, False
+        if not capture and self._can_lead_alone():
+            outcome = self._exchange(module, function, args, deadline)
+            if isinstance(outcome, CallEnded):
+                return outcome
+            caller, leading = outcome, True
+        if caller is None:
+            caller = BlockedCaller(deadline)
+        self._wait_for(caller, lambda: self.start_call(module, function, args, caller, capture=capture), leading)
         if isinstance(caller.event, IrisAdminError):
             raise caller.event
         return caller.event
@@ -246,28 +122,95 @@ class Link:
         :raises NodeDown: the link is or was lost.
         :raises ForkedProcess: this process is a fork of the one that made the link.
         """
-        caller = _BlockedMapper(len(arguments), seconds, in_flight)
+        caller = BlockedMapper(len(arguments), seconds, in_flight)
         self._wait_for(caller, lambda: self._start_calls(module, function, arguments, caller))
         if caller.error is not None:
             raise caller.error
         return caller.events
 
-    def _wait_for(self, caller: BlockedCaller | _BlockedMapper, start: Callable[[], object]) -> None:
-        """Start what a thread waits for, and wait for it; what has not ended then is cancelled."""
+    def _can_lead_alone(self) -> bool:
+        """Begin to read, if nobody else reads or waits."""
+        thread = threading.get_ident()
+        return (
+            not self._waiters
+            and not self._io.forked
+            and thread != self._io.ident
+            and self._reader.setdefault("thread", thread) == thread
+        )
+
+    def _exchange(self, module: str, function: str, args: bytes, deadline: float) -> CallEnded | BlockedCaller:
+        """Make the usual call, which no other is in the way of, and which is answered in no time.
+
+        The caller leads already.
+
+        :returns: how it ended. If that is not known yet, who waits for it, still leading: the call has been sent.
+        :raises NodeDown: the link is or was lost.
+        """
+        try:
+            if self._io.watches(self, selectors.EVENT_READ):
+                self._take_over()
+            with self._lock:
+                if self.lost is not None:
+                    raise copy.copy(self.lost)
+                call_id = self._connection.call(module, function, args, time.monotonic())
+                self._flush()
+            data = self._receive_soon()
+            with self._lock:
+                ended = self._connection.receive_answer(call_id, data, time.monotonic())
+                if ended is None:
+                    if self.lost is not None:
+                        raise copy.copy(self.lost)
+                    caller = BlockedCaller(deadline)
+                    caller.call_id = call_id
+                    self._waiters[call_id] = caller
+                    self._connection.receive_data(data, time.monotonic())
+                    self._flush()
+            if ended is not None:
+                self._stop_reading()
+                return ended
+            self._deliver()
+            return caller
+        except BaseException as error:
+            # Ctrl-C, at a moment of which we do not know what was done.
+            if not isinstance(error, IrisAdminError):
+                self._lose("was disconnected: a call was interrupted at a bad moment")
+            self._stop_reading()
+            raise
+
+    def _receive_soon(self) -> bytes:
+        """What comes in no time: two frames for the usual call, and often one after the other."""
+        data = b""
+        poll = self._poll.poll
+        for _ in range(_LOOKS):
+            if poll(0):
+                more = self._receive()
+                if not more:
+                    break
+                data += more
+                if len(data) > min(LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "big"), _RECEIVE_SIZE):
+                    break
+        return data
+
+    def _wait_for(
+        self, caller: BlockedCaller | BlockedMapper, start: Callable[[], object], leading: bool = False
+    ) -> None:
+        """Start what a thread waits for, and wait for it; what has not ended then is cancelled.
+
+        :param leading: whether the thread reads already.
+        """
         self._refuse_in_fork()
         if self._io.is_current_thread():
             raise RuntimeError(
                 "a call was made from a callback of a future, where waiting for it would wait forever; "
                 "use submit() there, or make the call in another thread"
             )
-        leading = False
         # Whether Ctrl-C would find everything in order here. It does while we wait, which is nearly always. At any
         # other moment who reads, or what the I/O thread watches, may be half changed: then the link is given up.
         in_order = False
         try:
             try:
                 # Reading is taken over before anything is sent, or the I/O thread might snatch a quick answer.
-                leading = self._try_to_lead()
+                leading = leading or self._try_to_lead()
                 while not caller.is_over:
                     if caller.wants_to_start:
                         start()
@@ -328,7 +271,7 @@ class Link:
             self._lose("could not be written to any longer: the sending was interrupted")
             raise
 
-    def _start_calls(self, module: str, function: str, arguments: Sequence[bytes], caller: _BlockedMapper) -> None:
+    def _start_calls(self, module: str, function: str, arguments: Sequence[bytes], caller: BlockedMapper) -> None:
         """Start as many calls as may be under way, and send them at once."""
         try:
             with self._lock:
@@ -428,7 +371,7 @@ class Link:
                 waiter.timed_out()
         hand_back_at = self._hand_back(now)
         with self._lock:
-            self._next_deadline = min((waiter.deadline for waiter in self._waiters.values()), default=_FOREVER)
+            self._next_deadline = min((waiter.deadline for waiter in self._waiters.values()), default=FOREVER)
             return min(self._connection.next_timer(), self._next_deadline, hand_back_at)
 
     # Reading
@@ -438,9 +381,13 @@ class Link:
         if self._reader.setdefault("thread", threading.get_ident()) != threading.get_ident():
             return False
         if self._io.watches(self, selectors.EVENT_READ):
-            self._io.watch(self, selectors.EVENT_READ, False)
-            self._io.schedule(self, time.monotonic() + _HAND_BACK_AFTER)
+            self._take_over()
         return True
+
+    def _take_over(self) -> None:
+        """Have the I/O thread not read, and look after a while whether we still do."""
+        self._io.watch(self, selectors.EVENT_READ, False)
+        self._io.schedule(self, time.monotonic() + _HAND_BACK_AFTER)
 
     def _stop_reading(self) -> None:
         self._led_at = time.monotonic()
@@ -460,23 +407,30 @@ class Link:
     def _hand_back(self, now: float) -> float:
         """Have the I/O thread read again, if no caller has done so lately; give the time to look again."""
         if self._io.watches(self, selectors.EVENT_READ):
-            return _FOREVER
+            return FOREVER
         if not self._reader and now - self._led_at >= _HAND_BACK_AFTER:
             self._have_read()
-            return _FOREVER
+            return FOREVER
         return now + _HAND_BACK_AFTER
+
+    def _receive(self) -> bytes | None:
+        """What has arrived: nothing at the end; None where nothing has, or the link was lost."""
+        try:
+            data = self.socket.recv(self._receive_size)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as error:
+            self._lose(f"broke the connection: {(error.strerror or str(error)).lower()}")
+            return None
+        # TLS gives at most 16 KiB at once, however much there is.
+        self._receive_size = _LARGE_RECEIVE_SIZE if len(data) >= _RECEIVE_SIZE else _RECEIVE_SIZE
+        return data
 
     def _read(self) -> None:
         try:
-            try:
-                data = self.socket.recv(self._receive_size)
-            except (BlockingIOError, InterruptedError):
+            data = self._receive()
+            if data is None:
                 return
-            except OSError as error:
-                self._lose(f"broke the connection: {(error.strerror or str(error)).lower()}")
-                return
-            # TLS gives at most 16 KiB at once, however much there is.
-            self._receive_size = _LARGE_RECEIVE_SIZE if len(data) >= _RECEIVE_SIZE else _RECEIVE_SIZE
             with self._lock:
                 if data:
                     self._connection.receive_data(data, time.monotonic())
