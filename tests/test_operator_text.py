@@ -31,7 +31,6 @@ REVIEWED = {
     ("operations/lifecycle.py", "_end"): "restart or stop",
     ("operations/offline.py", "find_stores"): "the items are constants",
     ("operations/offline_summary.py", "table_size"): "the items are constants",
-    ("operations/presence_overview.py", "_walk"): "the name of one of two sides, which are constants",
     ("operations/processes.py", "rank"): "by was held against CRITERIA",
     ("operations/processes.py", "_describe"): "the items are constants",
     ("operations/status.py", "status"): "the questions are constants, _ON_CORE and _ON_EDGE",

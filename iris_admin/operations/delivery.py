@@ -184,9 +184,9 @@ def _deliver_window(
         else:
             message.fate = Fate.ACKNOWLEDGED
     match next_one:
-        case "done" | "later":
+        case "done" | "pending":
             return None
-        case "held":
+        case "waiting":
             wanted[released].fate = Fate.UNACKNOWLEDGED
             return "the client did not acknowledge a message in time"
         case "unknown":

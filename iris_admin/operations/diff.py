@@ -61,7 +61,7 @@ def diff(a: str, b: str) -> Operation[Diff]:
     """
     both = tuple(dict.fromkeys((a, b)))
     made = yield from side_by_side({node: settings(node) for node in both})
-    codes = yield from side_by_side({node: _code(node) for node in both})
+    codes = yield from side_by_side({node: _code(node, _raised(made[node])) for node in both})
     code_a, code_b = _raised(codes[a]), _raised(codes[b])
     left, right = _facts(_raised(made[a]), code_a), _facts(_raised(made[b]), code_b)
     notes = [f"{node}: only the first {MAX_MODULES} modules" for node, code in ((a, code_a), (b, code_b)) if code[0]]
@@ -90,11 +90,12 @@ def diff(a: str, b: str) -> Operation[Diff]:
     return Diff(a, b, Table(Difference, differences), compared, tuple(notes))
 
 
-def _code(node: str) -> Operation[tuple[bool, dict[str, str], dict[str, str] | None]]:
-    cut, modules, tables = yield from run_remote("code_digests", {"Max": MAX_MODULES}, node=node)
+def _code(node: str, made: Settings) -> Operation[tuple[bool, dict[str, str], dict[str, str] | None]]:
+    cut, modules = yield from run_remote("code_digests", {"Max": MAX_MODULES}, node=node)
     digests = {str(module): digest.hex() if isinstance(digest, bytes) else "unknown" for module, digest in modules}
-    if tables == "undefined":
+    if not any(application.name == "mnesia" and application.running for application in made.applications):
         return cut, digests, None
+    tables = yield from run_remote("table_storage", node=node)
     return cut, digests, {str(name): text(storage) or "" for name, storage in items(tables)}
 
 

@@ -126,6 +126,8 @@ def ending_plan(node: str) -> Operation[EndingPlan]:
         "Statistic": b"get_stats",
         "Pending": b"total_pending",
         "Offline": b"offline_msg",
+        "Mnesia": b"mnesia",
+        "Holders": b"where_to_write",
     }
     answer = yield from run_remote("ending", bindings, node=node)
     applications, users, waiting, copies, heart, os_pid, uptime, creation, peers = answer

@@ -31,6 +31,8 @@ WAIT_MS = 2000
 LOOK_MS = 200
 _STANDARD_OUTPUT = b"standard output"
 _OUTPUTS = [(_STANDARD_OUTPUT, 1), (b"standard error", 2)]
+#: What is no regular file is not opened; the reason is then its type.
+_NO_FILES = {"directory": "it is a directory", "device": "it is a device", "other": "it is no regular file"}
 #: Between two attempts at a node that is gone, in seconds.
 _PATIENCE = 1.0
 
@@ -375,7 +377,7 @@ def _log_file(node: str, source: str, paths: tuple[bytes, ...], answer: Any) -> 
         case (int() as size, _, int() as modified, _):
             moment = datetime.fromtimestamp(modified, UTC).isoformat().replace("+00:00", "Z")
             return LogFile(node, _path_text(paths[0]), source, size, moment, older, 0, None)
-    problem = f"it cannot be read: {answer[1]}"
+    problem = f"it cannot be read: {_NO_FILES.get(str(answer[1]), answer[1])}"
     return LogFile(node, _path_text(paths[0]), source, None, None, older, 0, problem)
 
 

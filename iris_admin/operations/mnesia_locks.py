@@ -185,11 +185,11 @@ def _check(count: int) -> None:
 
 def _lock(answer: Term, waiting: bool) -> MnesiaLock:
     table, (kind, key), operation, serial, pid = answer
-    whole = kind == "key" and key == _WHOLE_TABLE
+    whole = kind == "value" and key == _WHOLE_TABLE
     name, node = _pid(pid)
     return MnesiaLock(
         table=str(table),
-        key=syntax(key) if kind == "key" and not whole else None,
+        key=syntax(key) if kind == "value" and not whole else None,
         whole_table=whole,
         operation=text(operation) or "",
         waiting=waiting,

@@ -45,7 +45,7 @@ EXAMPLES = 10
 
 #: Of the walks through the tables: name some users, and collect those who are connected in any way.
 _EXAMPLES: dict[str, Term] = {"Examples": EXAMPLES}
-_ANY_KIND: dict[str, Term] = _EXAMPLES | {"Kinds": [Atom("tcp"), Atom("ws"), Atom("other")]}
+_ANY_KIND: dict[str, Term] = _EXAMPLES | {"Kinds": [Atom("iris_edge_conn"), Atom("iris_ws_lite"), Atom("other")]}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -323,7 +323,7 @@ def _hold_against_edges(
             judged += ((user, "cannot_tell", str(answer)) for user, _ in by_edge[edge])
             continue
         for (user, _pid), status in zip(by_edge[edge], answer, strict=True):
-            if status == "agrees":
+            if status == "same":
                 judged.append((user, "agrees", "The edge has this connection."))
             elif status == "other":
                 judged.append(
@@ -376,7 +376,7 @@ def presence_list(
 
         more = {"Guards": guards, "Wanted": limit + 1}
         try:
-            walked = yield from _walk("presence_users+walk_users", where, node, take, within, more=more)
+            walked = yield from _walk("walk_users", where, node, take, within, more=more)
         except IrisAdminError:
             continue  # the node says why when it is asked for the users
         cut = cut or walked.cut
@@ -499,12 +499,12 @@ def _walk(
     *,
     more: Mapping[str, Term] | None = None,
 ) -> Operation[Walked]:
-    bindings = {"Where": Atom(where), "Chunk": CHUNK, **(more or _EXAMPLES)}
-    return (yield from walk(f"presence_table+{name}", bindings, node=node, take=take, within=within))
+    bindings = {"Chunk": CHUNK, **(more or _EXAMPLES)}
+    return (yield from walk(f"presence_table_{where}+{name}", bindings, node=node, take=take, within=within))
 
 
 def _why(error: IrisAdminError) -> str:
     match error:
-        case RemoteError(reason=("no_table", table)):
+        case RemoteError(reason=("undefined", table)):
             return f"it has no table {table}"
     return str(error)

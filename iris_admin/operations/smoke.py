@@ -252,7 +252,7 @@ def _find_doors(test: _Test, addresses: Mapping[str, tuple[str, int]], tokens: b
         if edge.name in addresses:
             edge.host, edge.port = addresses[edge.name]
             edge.problem, edge.verdict = None, "ok"
-        if isinstance(answer, IrisAdminError) or answer[0] == "cannot_tell":
+        if isinstance(answer, IrisAdminError) or answer[0] == "unknown":
             edge.problem = f"it does not say whether a log-in needs a token: {answer}"
             edge.verdict = "cannot tell"
         elif answer[0] is True and not tokens:
@@ -500,7 +500,7 @@ def _await_gone(edges: list[str], users: list[bytes]) -> Operation[list[str]]:
             for edge, answer in found.items()
             if not isinstance(answer, IrisAdminError)
             for user, held in answer[2]
-            if held != "gone"
+            if held != "noproc"
         ]
         if not online:
             return [f"what {edge} keeps of them: {error}" for edge, error in found.items() if _failed(error)]

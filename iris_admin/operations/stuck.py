@@ -99,8 +99,8 @@ def _on_edge(edge: str, stores: Sequence[Store], stuck: list[StuckUser], within:
             stuck.extend(StuckUser(user, edge, store.core, rows, rows >= HUGE_BACKLOG) for user, rows in with_rows)
         return True
 
-    bindings: dict[str, Term] = {"Where": Atom("edge"), "Chunk": CHUNK, "Examples": 0, "Kinds": [Atom("tcp")]}
-    walked = yield from walk("presence_table+walk_presence_edge", bindings, node=edge, take=take, within=within)
+    bindings: dict[str, Term] = {"Chunk": CHUNK, "Examples": 0, "Kinds": [Atom("iris_edge_conn")]}
+    walked = yield from walk("presence_table_edge+walk_presence_edge", bindings, node=edge, take=take, within=within)
     return walked.cut
 
 

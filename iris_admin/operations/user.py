@@ -193,7 +193,7 @@ def _pending(edge: str, pid: Pid, queue: Term, answer: Term) -> Pending:
             reason = f"{waiting} messages wait in its mailbox, so it was not asked"
         case "timeout":
             reason = f"it did not show its state within {STATE_TIMEOUT_MS / 1000:g} s: its client may not be reading"
-        case "gone":
+        case "noproc":
             reason = "the connection has just ended"
         case _:
             reason = "its state has a form that is not known here"

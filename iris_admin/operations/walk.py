@@ -112,11 +112,11 @@ def _next(walker: Pid, node: str) -> Operation[tuple[str, Term]]:
     match answer:
         case (("more" | "done") as status, told):
             return status, told
-        case ("failed", (kind, reason)):
+        case ("error", (kind, reason)):
             raise RemoteError(
                 f"a walk through a table on {node} failed: {reason!r}"[:500], node=node, kind=str(kind), reason=reason
             )
-    if answer == (Atom("ended"), Atom("killed")):
+    if answer == (Atom("exited"), Atom("killed")):
         raise UnsafeOperation(
             f"a walk through a table on {node} took more than half a gigabyte of memory there, and was ended",
             node=node,

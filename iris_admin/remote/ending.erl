@@ -2,7 +2,8 @@
 %%
 %% Presence, Batcher, Statistic, Pending, Offline: names of the edge's table of connected users, of the module of a
 %% core's write-ahead log, of the function there that gives its figures, and of the figure for rows that wait, and of the
-%% table of stored messages; binaries, for they become no atoms here.
+%% table of stored messages. Mnesia, Holders: of that module, and of what a table knows of the nodes that have active
+%% copies. Binaries, for they become no atoms here.
 %%
 %% Gives {Applications, Users, Waiting, Copies, Heart, OsPid, Uptime, Creation, Peers}: connected users, or undefined; rows of
 %% the write-ahead log that are not in the table yet, or undefined; the other nodes that have an active copy of the
@@ -21,8 +22,10 @@ Statistics =
         [] -> undefined
     end,
     %% Asking would load it.
-    case erlang:module_loaded(mnesia) of
-        true -> try mnesia:table_info(Existing(Offline), where_to_write) -- [node()] catch _:_ -> undefined end;
+    case erlang:module_loaded(Existing(Mnesia)) of
+        true ->
+            Copies = fun() -> apply(Existing(Mnesia), table_info, [Existing(Offline), Existing(Holders)]) end,
+            try Copies() -- [node()] catch _:_ -> undefined end;
         false -> undefined
     end,
     whereis(heart) =/= undefined,

@@ -22,11 +22,13 @@ Configs = [
 ],
 Get = fun(Key, Config, Default) -> case Config of #{Key := Value} -> Value; _ -> Default end end,
 Numbered = fun(File, Numbers) -> [lists:concat([File, ".", Number]) || Number <- Numbers] end,
+%% Nodes that have never needed these keys do not know them as atoms, and need not learn them from us.
+Named = fun(Name, Properties) -> [Value || {Key, Value} <- Properties, atom_to_list(Key) =:= Name] end,
 %% The newest file of a wrap log is the one that is written now; the numbers behind it are older.
 Wrapped = fun(Id, File, Count) ->
     Current =
         case disk_log:info(Id) of
-            Info when is_list(Info) -> proplists:get_value(current_file, Info, 1);
+            Info when is_list(Info) -> hd(Named("current_file", Info) ++ [1]);
             {error, _} -> 1
         end,
     Numbered(File, lists:seq(Current, 1, -1) ++ lists:seq(Count, Current + 1, -1))
@@ -36,7 +38,8 @@ OfHandler = fun({Id, Module, Config}) ->
     Count = case Get(max_no_files, Config, 0) of N when is_integer(N) -> N; _ -> 0 end,
     case {Module, Get(type, Config, undefined)} of
         _ when File =:= undefined -> [];
-        {logger_disk_log_h, wrap} -> Wrapped(Id, File, Count);
+        {logger_disk_log_h, halt} -> [File];
+        {logger_disk_log_h, _} -> Wrapped(Id, File, Count);
         {logger_std_h, _} -> [File | Numbered(File, lists:seq(0, Count - 1))];
         _ -> [File]
     end
@@ -56,11 +59,10 @@ Output = fun(Descriptor) ->
     end
 end,
 Opened = [{Name, Output(Descriptor)} || {Name, Descriptor} <- Outputs],
-Sasl = case application:get_env(sasl, sasl_error_logger) of
-    {ok, {file, SaslFile}} -> [SaslFile];
-    {ok, {file, SaslFile, _Modes}} -> [SaslFile];
-    _ -> []
-end,
+Sasl = [
+    element(2, To)
+ || To <- Named("sasl_error_logger", application:get_all_env(sasl)), is_tuple(To), element(1, To) =:= file
+],
 Found = [
     {Source, [Binary(Path) || Path <- Existing]}
  || {Source, Paths} <-

@@ -4,14 +4,14 @@
 %% MaxKey: leave out a key that is larger than so many bytes in the external format.
 %%
 %% Gives {HeldCount, WaitingCount, Held, Waiting, Tables}: of the first two kinds [{Table, Key, Operation, Serial, Pid}],
-%% where Key is {key, Key} or {large, Bytes}, or undefined where they were only counted; and
+%% where Key is {value, Key} or {big, Bytes}, or undefined where they were only counted; and
 %% [{Table, HeldCount, WaitingCount}].
 process_flag(max_heap_size, #{size => 16000000, kill => true, error_logger => false}),
 HeldCount = ets:info(mnesia_held_locks, size),
 WaitingCount = ets:info(mnesia_lock_queue, size),
 Show = fun({Table, Key}, Operation, {tid, Serial, Pid}) ->
     Size = erlang:external_size(Key),
-    {Table, case Size > MaxKey of true -> {large, Size}; false -> {key, Key} end, Operation, Serial, Pid}
+    {Table, case Size > MaxKey of true -> {big, Size}; false -> {value, Key} end, Operation, Serial, Pid}
 end,
 Count = fun(Locks, Position, Tables) ->
     lists:foldl(

@@ -4,7 +4,7 @@
 %% mailbox so many messages wait is not asked for more. MaxHeap: of this process, in words.
 %%
 %% Gives for each {MessageQueueLen, Pending}: the last is {Count, OldestAgeSeconds, Bytes}, the second of them undefined
-%% where nothing is held; or busy, gone, timeout, or unknown for a state of another form.
+%% where nothing is held; or busy, noproc, timeout, or unknown for a state of another form.
 process_flag(max_heap_size, #{size => MaxHeap, kill => true, error_logger => false}),
 Count = fun(Pending) ->
     Now = os:system_time(second),
@@ -30,7 +30,7 @@ Ask = fun(Pid) ->
             unknown
     catch
         exit:{timeout, _} -> timeout;
-        exit:_ -> gone
+        exit:_ -> noproc
     end
 end,
 lists:map(
@@ -38,7 +38,7 @@ lists:map(
         case process_info(Pid, message_queue_len) of
             {_, Length} when Length >= Busy -> {Length, busy};
             {_, Length} -> {Length, Ask(Pid)};
-            undefined -> {undefined, gone}
+            undefined -> {undefined, noproc}
         end
     end,
     Pids

@@ -5,7 +5,8 @@
 %% Nothing: an empty binary.
 %%
 %% Gives {Size, Inode, Modified, Data} for each, or {error, Reason}. Data is empty behind the end of a file, and where
-%% the file is not the one that was read before. What is no regular file is not opened: a pipe would be emptied.
+%% the file is not the one that was read before. What is no regular file is not opened: a pipe would be emptied. Its
+%% type, such as directory or other, is the reason.
 Look = fun({Path, Position, Length, Inode}) ->
     case file:read_file_info(Path, [raw, {time, posix}]) of
         {ok, {file_info, Size, regular, _, _, Modified, _, _, _, _, _, Now, _, _}} ->
@@ -13,8 +14,8 @@ Look = fun({Path, Position, Length, Inode}) ->
                 false -> {Size, Now, Modified, same, Nothing};
                 true -> {Size, Now, Modified, {read, Path, Position, Length}, Nothing}
             end;
-        {ok, _} ->
-            {error, not_regular};
+        {ok, Other} ->
+            {error, element(3, Other)};
         {error, Reason} ->
             {error, Reason}
     end

@@ -7,8 +7,8 @@
 %% already nothing is sent, for an edge has lost messages of a process that held hundreds.
 %%
 %% Gives {Released, Next}: how many messages the process released, and what stopped the one behind them: done (there
-%% is none), later (the time is over, it was not sent), held, unknown (sent, but the process did not show its state
-%% afterwards), gone (not sent, the process has ended), or {busy, Held}.
+%% is none), pending (the time is over, it was not sent), waiting (it is still held), unknown (sent, but the process did
+%% not show its state afterwards), noproc (not sent, the process has ended), or {busy, Held}.
 Held = fun() ->
     {_, Data} = sys:get_state(Pid, Wait),
     hd([Field || Field <- tuple_to_list(Data), is_map(Field)])
@@ -17,14 +17,14 @@ Now = fun() -> erlang:monotonic_time(millisecond) end,
 Release = fun Release(MessageIds, Deadline, Pause) ->
     case maps:with(MessageIds, Held()) of
         None when map_size(None) =:= 0 ->
-            released;
+            ok;
         _ ->
             case Now() < Deadline of
                 true ->
                     timer:sleep(Pause),
                     Release(MessageIds, Deadline, min(2 * Pause, 100));
                 false ->
-                    held
+                    waiting
             end
     end
 end,
@@ -44,16 +44,16 @@ Each = fun
     Each([Payload | Rest], Released) ->
         case Now() < End of
             false ->
-                {Released, later};
+                {Released, pending};
             true ->
-                case try Held() catch exit:_ -> gone end of
-                    gone ->
-                        {Released, gone};
+                case try Held() catch exit:_ -> noproc end of
+                    noproc ->
+                        {Released, noproc};
                     Before when map_size(Before) >= Busy ->
                         {Released, {busy, map_size(Before)}};
                     Before ->
                         case Send(Payload, Before) of
-                            released -> Each(Rest, Released + 1);
+                            ok -> Each(Rest, Released + 1);
                             Stopped -> {Released, Stopped}
                         end
                 end

@@ -17,7 +17,7 @@ Running = try [Name || {Name, _, _} <- application:which_applications(2000)] cat
                 Environment = application:get_all_env(Name),
                 case erlang:external_size(Environment) =< MaxEnvironment of
                     true -> Environment;
-                    false -> too_large
+                    false -> undefined
                 end
             end
         }

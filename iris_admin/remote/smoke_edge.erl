@@ -5,8 +5,8 @@
 %% keeps of the users, Tables: names of the tables with the user as the key. Names are binaries, for they become no atoms
 %% here. Wait: for the state of a connection's process, in milliseconds.
 %%
-%% Gives {Authentication, RateLimit, [{User, Pending}], Removed}: whether a log-in needs a token, or cannot_tell;
-%% whether messages are counted; for each user in the table, how many messages wait for an acknowledgement, or gone,
+%% Gives {Authentication, RateLimit, [{User, Pending}], Removed}: whether a log-in needs a token, or unknown;
+%% whether messages are counted; for each user in the table, how many messages wait for an acknowledgement, or noproc,
 %% or unknown; how many rows were removed.
 Existing = fun(Name) -> try binary_to_existing_atom(Name) catch error:badarg -> undefined end end,
 IsRunning = fun(Name) ->
@@ -17,14 +17,14 @@ IsRunning = fun(Name) ->
 end,
 Authentication = case IsRunning(Checker) of
     false -> false;
-    true -> try apply(Existing(Checker), Existing(IsEnabled), []) catch _:_ -> cannot_tell end
+    true -> try apply(Existing(Checker), Existing(IsEnabled), []) catch _:_ -> unknown end
 end,
 Online = Existing(Presence),
 Lookup = fun(Table, User) -> try ets:lookup(Table, User) catch error:badarg -> [] end end,
 Pending = fun(Pid) ->
     case is_process_alive(Pid) of
         false ->
-            gone;
+            noproc;
         true ->
             try
                 {_, Data} = sys:get_state(Pid, Wait),
@@ -36,7 +36,7 @@ Pending = fun(Pid) ->
 end,
 Connected = [{User, Pending(Pid)} || User <- Users, {_, Pid} <- Lookup(Online, User)],
 Kept = [{Table, User} || Name <- Tables, Table <- [Existing(Name)], User <- Users, Lookup(Table, User) =/= []],
-Stale = [{Online, User} || {User, gone} <- Connected],
+Stale = [{Online, User} || {User, noproc} <- Connected],
 Removed = case Remove of
     true -> length([ets:delete(Table, User) || {Table, User} <- Kept ++ Stale]);
     false -> 0

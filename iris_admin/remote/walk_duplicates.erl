@@ -7,7 +7,9 @@
 %% were looked at; how many users have such messages, how many different ones, how many copies there are beyond the
 %% first, and the most often stored ones, the last the most. Digest: of SHA-256, or undefined without crypto.
 Pairs = [{{'_', '$1', '_', '$4'}, [], [{{'$1', '$4'}}]}],
-Zero = #{at => none, floor => 0, ends => #{}, rows => 0, users => 0, groups => 0, surplus => 0, bytes => 0, top => []},
+%% The words are some that every node knows. known: the keys that ended a chunk; user, group, extra: numbers of users,
+%% different messages and surplus copies; high: the most often stored ones.
+Zero = #{at => none, floor => 0, known => #{}, rows => 0, user => 0, group => 0, extra => 0, bytes => 0, high => []},
 Start = fun() ->
     case Wanted of
         all ->
@@ -31,7 +33,7 @@ Group = fun({Payload, Time}, Groups) ->
     end
 end,
 Check = fun(User, Stored, State) ->
-    #{users := U, groups := G, surplus := S, bytes := B, top := Best} = State,
+    #{user := U, group := G, extra := S, bytes := B, high := Best} = State,
     All = [
         {Payload, element(3, Row)}
      || Key <- Stored, Row <- mnesia:dirty_read(offline_msg, Key), Payload <- Unpack(element(4, Row))
@@ -46,11 +48,11 @@ Check = fun(User, Stored, State) ->
             ],
             Ranked = lists:keysort(1, Best ++ [setelement(3, Found, Digest(element(3, Found))) || Found <- Several]),
             State#{
-                users := U + 1,
-                groups := G + length(Several),
-                surplus := S + lists:sum([Copies - 1 || {Copies, _, _, _, _, _} <- Several]),
+                user := U + 1,
+                group := G + length(Several),
+                extra := S + lists:sum([Copies - 1 || {Copies, _, _, _, _, _} <- Several]),
                 bytes := B + lists:sum([(Copies - 1) * Bytes || {Copies, _, _, Bytes, _, _} <- Several]),
-                top := lists:nthtail(max(0, length(Ranked) - Top), Ranked)
+                high := lists:nthtail(max(0, length(Ranked) - Top), Ranked)
             }
     end
 end,
@@ -66,7 +68,7 @@ end,
 Select = fun(List, Head, Guards, Body) ->
     ets:match_spec_run(List, ets:match_spec_compile([{Head, Guards, [Body]}]))
 end,
-Add = fun(Found, #{ends := Known, floor := Floor, rows := R} = State) ->
+Add = fun(Found, #{known := Known, floor := Floor, rows := R} = State) ->
     %% The rows of a key at an end may be in several chunks, so it is looked at as a whole, once.
     Ends = maps:from_keys([element(1, hd(Found)), element(1, lists:last(Found))], []),
     Before = maps:keys(maps:intersect(Known, maps:from_keys([Key || {Key, _} <- Found], []))),
@@ -80,7 +82,7 @@ Add = fun(Found, #{ends := Known, floor := Floor, rows := R} = State) ->
     Batches = Select(Whole, {'$1', '$2'}, [{is_list, '$2'}], '$1'),
     Higher = Select(Whole, {{'_', '$1'}, '_'}, [{'>', '$1', Floor}], {element, 1, '$_'}),
     Candidates = lists:usort((maps:keys(Ends) -- Before) ++ Twice ++ Batches ++ Higher),
-    lists:foldl(CheckAt, State#{ends := maps:merge(Known, Ends), rows := R + length(Found)}, Candidates)
+    lists:foldl(CheckAt, State#{known := maps:merge(Known, Ends), rows := R + length(Found)}, Candidates)
 end,
 Step = fun(#{at := At} = State) ->
     case At of
@@ -97,6 +99,6 @@ Step = fun(#{at := At} = State) ->
             {more, Added#{at := Next(More)}}
     end
 end,
-Report = fun(#{rows := R, users := U, groups := G, surplus := S, bytes := B, top := Best} = State) ->
+Report = fun(#{rows := R, user := U, group := G, extra := S, bytes := B, high := Best} = State) ->
     {{R, U, G, S, B, Best}, State}
 end

@@ -5,8 +5,8 @@
 %% Answers {Lengths, Terms}: rows in the external term format, one behind the other, and how many bytes each has.
 Start = fun() ->
     case Keys of
-        all -> #{rows => [], more => First([{'_', [], ['$_']}]), piece => []};
-        {user, User} -> #{rows => [], more => {keys, KeysOf(User)}, piece => []}
+        all -> #{rows => [], more => First([{'_', [], ['$_']}]), part => []};
+        {user, User} -> #{rows => [], more => {keys, KeysOf(User)}, part => []}
     end
 end,
 Fetch = fun(#{more := Where} = State) ->
@@ -25,14 +25,14 @@ Step = fun
     (#{rows := [Rows | Rest]} = State) ->
         case length(Rows) =:= 1 orelse (length(Rows) =< Chunk andalso erlang:external_size(Rows) =< MaxBytes) of
             true ->
-                {full, State#{rows := Rest, piece := Rows}};
+                {full, State#{rows := Rest, part := Rows}};
             false ->
                 {Half, Other} = lists:split(length(Rows) div 2, Rows),
                 {more, State#{rows := [Half, Other | Rest]}}
         end
 end,
-Report = fun(#{piece := Rows} = State) ->
+Report = fun(#{part := Rows} = State) ->
     %% Compiled functions, for there may be ten million rows.
     Terms = lists:map(fun erlang:term_to_binary/1, Rows),
-    {{lists:map(fun erlang:byte_size/1, Terms), iolist_to_binary(Terms)}, State#{piece := []}}
+    {{lists:map(fun erlang:byte_size/1, Terms), iolist_to_binary(Terms)}, State#{part := []}}
 end

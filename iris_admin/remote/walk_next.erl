@@ -2,7 +2,7 @@
 %%
 %% Walker: its process.
 %%
-%% Gives {more | done, Answer}, {failed, {Class, Reason}}, or {ended, Reason} for a process that has gone.
+%% Gives {more | done, Answer}, {error, {Class, Reason}}, or {exited, Reason} for a process that has gone.
 Ref = monitor(process, Walker),
 Walker ! {next, self(), Ref},
 receive
@@ -10,5 +10,5 @@ receive
         demonitor(Ref, [flush]),
         Answer;
     {'DOWN', Ref, process, _, Reason} ->
-        {ended, Reason}
+        {exited, Reason}
 end

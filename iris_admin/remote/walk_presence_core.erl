@@ -12,9 +12,9 @@ Unused = case Backend of
 end,
 Start = fun() ->
     Body = {{'$1', '$2', '$3', case Backend of ets -> '$4'; _ -> undefined end}},
-    #{at => First(Entries([], Body)), looked => 0, expired => 0, examples => [], entries => []}
+    #{at => First(Entries([], Body)), count => 0, expired => 0, names => [], values => []}
 end,
-Step = fun(#{at := At, looked := Looked, expired := Expired, examples := Named} = State) ->
+Step = fun(#{at := At, count := Looked, expired := Expired, names := Named} = State) ->
     case At of
         '$end_of_table' ->
             {done, State};
@@ -24,13 +24,13 @@ Step = fun(#{at := At, looked := Looked, expired := Expired, examples := Named} 
             {Old, Live} = lists:partition(IsExpired, Found),
             {full, State#{
                 at := Next(More),
-                looked := Looked + length(Found),
+                count := Looked + length(Found),
                 expired := Expired + length(Old),
-                examples := lists:sublist(Named ++ [{User, Pid} || {User, _, Pid, _} <- Old], Examples),
-                entries := [{User, Node, Pid} || {User, Node, Pid, _} <- Live]
+                names := lists:sublist(Named ++ [{User, Pid} || {User, _, Pid, _} <- Old], Examples),
+                values := [{User, Node, Pid} || {User, Node, Pid, _} <- Live]
             }}
     end
 end,
-Report = fun(#{looked := Looked, expired := Expired, examples := Named, entries := Live} = State) ->
-    {{Backend, Size0, Unused, Looked, Expired, Named, Live}, State#{entries := []}}
+Report = fun(#{count := Looked, expired := Expired, names := Named, values := Live} = State) ->
+    {{Backend, Size0, Unused, Looked, Expired, Named, Live}, State#{values := []}}
 end

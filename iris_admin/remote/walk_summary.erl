@@ -22,9 +22,11 @@ Start = fun() ->
                 Number -> {true, Number =:= mnesia:table_info(offline_msg, size)}
             end
     end,
+    %% Words that every node knows. Of the keys, known: ended a chunk; raw: there are bare ones; high: those
+    %% with the most rows, and low: how many the last of these has. user: a number of users.
     #{
-        at => First(Rows), rows => 0, messages => 0, bytes => 0, oldest => infinity, keys => 0, users => 0, ends => #{},
-        bare => Bare, simple => Simple, top => gb_sets:new(), least => 0
+        at => First(Rows), rows => 0, messages => 0, bytes => 0, first => infinity, keys => 0, user => 0, known => #{},
+        raw => Bare, simple => Simple, high => gb_sets:new(), low => 0
     }
 end,
 %% A user counts where the first of the user's keys is met.
@@ -40,7 +42,7 @@ NotZero = ets:match_spec_compile([{{'_', 0}, [], [false]}, {'$1', [], ['$1']}]),
 Users = fun
     (Keys, #{simple := true}) ->
         length(Keys);
-    (Keys, #{bare := true}) ->
+    (Keys, #{raw := true}) ->
         length(lists:filter(IsFirst, Keys));
     (Keys, _) ->
         Others = [Key || Key <- ets:match_spec_run(Keys, NotZero), Key =/= false],
@@ -72,7 +74,7 @@ Frequent = fun
     (_, Ends, _) ->
         Ends
 end,
-Add = fun(Found, #{rows := R, messages := M, bytes := B, oldest := O, keys := K, users := U, ends := Ends} = State) ->
+Add = fun(Found, #{rows := R, messages := M, bytes := B, first := O, keys := K, user := U, known := Ends} = State) ->
     {Keys, Times, Sizes} = lists:unzip3(Found),
     {M1, B1} =
         try
@@ -88,14 +90,14 @@ Add = fun(Found, #{rows := R, messages := M, bytes := B, oldest := O, keys := K,
     All = maps:from_keys(Keys, []),
     New = maps:without(maps:keys(maps:intersect(Ends, All)), All),
     Outer = lists:usort([hd(Keys), lists:last(Keys)]),
-    #{top := Best, least := Least} = State,
+    #{high := Best, low := Least} = State,
     %% Where nearly all keys are different, none is frequent.
     Candidates = case length(Keys) - map_size(All) >= Least of true -> Frequent(Keys, Outer, Least); false -> Outer end,
     {Better, Higher} = lists:foldl(Consider, {Best, Least}, Candidates),
     State#{
-        rows := R + length(Keys), messages := M + M1, bytes := B + B1, oldest := min(O, lists:min(Times)),
-        keys := K + map_size(New), users := U + Users(maps:keys(New), State),
-        ends := maps:merge(Ends, maps:from_keys(Outer, [])), top := Better, least := Higher
+        rows := R + length(Keys), messages := M + M1, bytes := B + B1, first := min(O, lists:min(Times)),
+        keys := K + map_size(New), user := U + Users(maps:keys(New), State),
+        known := maps:merge(Ends, maps:from_keys(Outer, [])), high := Better, low := Higher
     }
 end,
 Step = fun(#{at := At} = State) ->
@@ -109,7 +111,7 @@ Step = fun(#{at := At} = State) ->
             {more, Added#{at := Next(More)}}
     end
 end,
-Report = fun(#{rows := R, messages := M, bytes := B, oldest := O, keys := K, users := U} = State) ->
-    #{simple := Simple, top := Best} = State,
+Report = fun(#{rows := R, messages := M, bytes := B, first := O, keys := K, user := U} = State) ->
+    #{simple := Simple, high := Best} = State,
     {{R, M, B, O, K, U, Simple, gb_sets:to_list(Best)}, State}
 end

@@ -32,7 +32,7 @@ Serve = fun Serve(Before) ->
                     {Told, Rest} = Report(Worked),
                     {Progress, Told, Rest}
                 catch
-                    Class:Reason -> {failed, {Class, Reason}, none}
+                    Class:Reason -> {error, {Class, Reason}, none}
                 end,
             From ! {Ref, {Status, Answer}},
             case Status of

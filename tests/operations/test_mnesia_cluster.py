@@ -357,8 +357,8 @@ class TestLocks:
         answer = (
             2,
             1,
-            [(Atom("t"), (Atom("key"), b"bob"), write, 5, HERE), (Atom("u"), (Atom("large"), 999), read, 6, THERE)],
-            [(Atom("t"), (Atom("key"), Atom("______WHOLETABLE_____")), write, 4, HERE)],
+            [(Atom("t"), (Atom("value"), b"bob"), write, 5, HERE), (Atom("u"), (Atom("big"), 999), read, 6, THERE)],
+            [(Atom("t"), (Atom("value"), Atom("______WHOLETABLE_____")), write, 4, HERE)],
             [(Atom("u"), 1, 0), (Atom("t"), 1, 1)],
         )
         found = self.run(answer)(mnesia_locks(node=str(A)))

@@ -264,7 +264,7 @@ class TestTokens:
             assert len(login.user) <= 14
 
     def test_edge_that_does_not_say(self, cluster: Cluster) -> None:
-        cluster.authentication = Atom("cannot_tell")
+        cluster.authentication = Atom("unknown")
         assert (cluster.test().verdict, cluster.logins) == ("cannot tell", [])
 
 

@@ -99,9 +99,9 @@ def test_few_lines_for_the_person_who_waits() -> None:
 @pytest.mark.parametrize(
     ("answer", "error", "text"),
     [
-        ((Atom("failed"), (Atom("error"), Atom("badarg"))), RemoteError, "badarg"),
-        ((Atom("ended"), Atom("killed")), UnsafeOperation, "half a gigabyte"),
-        ((Atom("ended"), Atom("noproc")), RemoteError, "noproc"),
+        ((Atom("error"), (Atom("error"), Atom("badarg"))), RemoteError, "badarg"),
+        ((Atom("exited"), Atom("killed")), UnsafeOperation, "half a gigabyte"),
+        ((Atom("exited"), Atom("noproc")), RemoteError, "noproc"),
         (NodeDown("gone", node="core@h"), NodeDown, "gone"),
     ],
 )

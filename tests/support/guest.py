@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import base64
 import os
 import re
@@ -15,9 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from demo_cluster import ChatClient, DemoCluster, DemoNode
-
-import iris_admin
-from iris_admin.syntax import tokenize
 
 _PROBE = Path(__file__).parent / "erl" / "iris_admin_test_guest.erl"
 PROBE = _PROBE.stem
@@ -50,45 +46,29 @@ def look(node: DemoNode) -> Look:
     return found
 
 
-def vocabulary() -> set[str]:
-    """The names that iris_admin itself brings: the atoms of its expressions, and of its calls."""
-    package = Path(iris_admin.__file__).parent
-    words = {
-        str(token[2])
-        for path in (package / "remote").glob("*.erl")
-        for token in tokenize(path.read_text("utf-8"))
-        if token[0] == "atom"
-    }
-    for path in package.rglob("*.py"):
-        words |= {
-            node.value
-            for node in ast.walk(ast.parse(path.read_text("utf-8")))
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"[a-z]\w*", node.value)
-        }
-    return words
-
-
 def known_words(node: DemoNode, words: Iterable[str]) -> set[str]:
     """Those of some words that are atoms on a node."""
-    binaries = ", ".join(f'<<"{word}">>' for word in sorted(words))
+    asked = sorted(words)
+    binaries = ", ".join(f"<<{', '.join(map(str, word.encode()))}>>" for word in asked)
     answer = node.evaluate(
-        "Known = fun(Word) -> try is_atom(binary_to_existing_atom(Word)) catch error:badarg -> false end end, "
-        f"lists:filter(Known, [{binaries}])."
+        "Known = fun(Word) -> try binary_to_existing_atom(Word), $1 catch error:badarg -> $0 end end, "
+        f"lists:map(Known, [{binaries}])."
     )
-    return set(re.findall(r'<<"(.*?)">>', answer))
+    return {word for word, known in zip(asked, answer.strip('"'), strict=True) if known == "1"} if asked else set()
 
 
-def newest_atoms(node: DemoNode, count: int) -> str:
-    """The atoms that a node has made last; their numbers are the emulator's own affair, so it may be unable to tell."""
-    return node.evaluate(
-        "Last = erlang:system_info(atom_count) - 1, try [binary_to_term(<<131, 75, Number:24>>) || "
-        f"Number <- lists:seq(Last - {count} + 1, Last)] catch error:badarg -> cannot_tell end."
+def new_atoms(node: DemoNode, since: int) -> set[str]:
+    """The atoms that a node has made since it had so many; they are numbered as they are made."""
+    answer = node.evaluate(
+        "base64:encode(iolist_to_binary(lists:join(0, [atom_to_binary(binary_to_term(<<131, 75, Number:24>>)) || "
+        f"Number <- lists:seq({since}, erlang:system_info(atom_count) - 1)])))."
     )
+    return set(base64.b64decode(answer.strip('<">')).decode().split("\0")) - {""}
 
 
-def names_of_guests(newest: str) -> list[str]:
-    """Those of some atoms that a node has handed out as the name of a guest."""
-    return re.findall(r"'[0-9A-Z]+@[^']+'", newest)
+def is_name_of_guest(atom: str) -> bool:
+    """Whether a node has handed out an atom as the name of a guest."""
+    return re.fullmatch(r"[0-9A-Z]+@.+", atom) is not None
 
 
 def amount(found: Look, kind: str) -> int:
@@ -183,7 +163,9 @@ class Visited:
                 "{erlang:memory(), process_info(self(), [garbage_collection, garbage_collection_info]), "
                 "erlang:system_info(emu_flavor), proc_lib:initial_call(whereis(kernel_sup))}."
             )
-            newest_atoms(node, 1)
+            # Our own questions have names in them, too.
+            known_words(node, ["ok"])
+            new_atoms(node, 0)
             # From OTP 29 on, its code, when it is loaded, loads the application with its settings.
             node.evaluate("application:load(crypto).")
             # Messages from edge to edge would connect them sooner or later.

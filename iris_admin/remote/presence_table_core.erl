@@ -1,19 +1,16 @@
-%% First part of what walks through the presence table of an edge or a core. Nothing is changed: iris_presence's own
-%% functions would delete entries that have expired.
+%% First part of what walks through a core's presence table. Nothing is changed: iris_presence's own functions would
+%% delete entries that have expired.
 %%
-%% Where: edge or core. Chunk: rows to be looked at in one go.
+%% Chunk: rows to be looked at in one go.
 %%
 %% Defines Around for walker.erl; First and Next, which select a chunk of rows; Backend, and Size0, the number of rows;
-%% Entries, a match specification that gives {User, Node, Pid, Heartbeat} of a core's row in each of its forms.
-Backend = case Where of edge -> ets; core -> application:get_env(iris_core, presence_backend, ets) end,
-Table = case {Where, Backend} of
-    {edge, _} -> local_presence_v2;
-    {core, ets} -> presence_local;
-    {core, _} -> presence
-end,
+%% Entries, a match specification that gives {User, Node, Pid, Heartbeat} of a row in each of its forms; and Users for
+%% walk_users.erl.
+Backend = application:get_env(iris_core, presence_backend, ets),
+Table = case Backend of ets -> presence_local; _ -> presence end,
 %% Mnesia keeps the rows of a table in one of ETS, unless only another node has a copy.
 InEts = ets:whereis(Table) =/= undefined,
-InEts orelse Backend =/= ets orelse error({no_table, Table}),
+InEts orelse Backend =/= ets orelse error({undefined, Table}),
 Size0 = case InEts of true -> ets:info(Table, size); false -> mnesia:table_info(Table, size) end,
 Around = fun(Run) ->
     case InEts of
@@ -44,4 +41,5 @@ Entries = fun(Guards, Body) ->
         ];
         _ -> [{{presence, '$1', '$2', '$3'}, Guards, [Body]}]
     end
-end
+end,
+Users = fun(Holds) -> Entries([{is_binary, '$1'} | Holds], '$1') end
