@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from iris_admin import client, cluster
+from iris_admin.awaited import ask
 from iris_admin.call_each import call_each
 from iris_admin.calls import encode_calls
 from iris_admin.cluster import PerNode
@@ -21,7 +22,6 @@ from iris_admin.operations.parallel import side_by_side
 from iris_admin.operations.steps import AllOf, Call, Capture, Operation, Pause, Step
 from iris_admin.runner import Callee, perform
 from iris_admin.terms import Term
-from iris_admin.transport.retry import retry_policy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,14 +115,13 @@ class Node:
         self, module: str, function: str, *args: Term, timeout: float | None = None, idempotent: bool = False
     ) -> Term:
         """Call a function; see :meth:`iris_admin.client.Node.call`. Cancelling kills the remote process."""
-        return await self._call(Call(module, function, args, timeout=timeout, idempotent=idempotent), capture=False)
+        return await ask(self._node, module, function, args, timeout, idempotent)
 
     async def capture(
         self, module: str, function: str, *args: Term, timeout: float | None = None, idempotent: bool = False
     ) -> tuple[Term, str]:
         """Call a function that prints; see :meth:`iris_admin.client.Node.capture`."""
-        call = Call(module, function, args, timeout=timeout, idempotent=idempotent)
-        value, output = await self._call(call, capture=True)
+        value, output = await ask(self._node, module, function, args, timeout, idempotent, capture=True)
         return value, output
 
     async def map(
@@ -331,23 +330,9 @@ class Node:
         return await self._run(stop_by_command(self.name, command, wait=wait))
 
     async def _call(self, call: Call, *, capture: bool) -> Any:
-        seconds = self._node.timeout if call.timeout is None else call.timeout
-        deadline = time.monotonic() + seconds
-
-        async def attempt() -> Any:
-            if not self._node.is_connected:
-                await self.reconnect(timeout=deadline - time.monotonic())
-            future = self._node._submit(call.module, call.function, call.args, seconds, deadline, capture=capture)
-            return await asyncio.wrap_future(future)
-
-        try:
-            return await attempt()
-        except IrisAdminError as error:
-            if not (call.idempotent and error.transient):
-                raise
-        from tenacity import AsyncRetrying
-
-        return await AsyncRetrying(**retry_policy(deadline))(attempt)
+        return await ask(
+            self._node, call.module, call.function, call.args, call.timeout, call.idempotent, capture=capture
+        )
 
     async def _run(self, operation: Operation[T]) -> T:
         return await _run(operation, lambda _: self, self._node.on_progress)

@@ -14,6 +14,8 @@ from iris_admin.transport.link import Link
 class CallFuture(Future[Any]):
     """The future of a call. Cancelling it kills the remote process."""
 
+    is_read_for = False
+
     def __init__(self, link: Link, called: Called, seconds: float, deadline: float, *, capture: bool) -> None:
         super().__init__()
         self.deadline = deadline

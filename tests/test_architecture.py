@@ -31,6 +31,7 @@ LAYERS = (
         "runner",
         "site_command",
         "calls",
+        "awaited",
         "futures",
         "call_each",
         "client",

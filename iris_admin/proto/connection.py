@@ -43,6 +43,7 @@ _NO_COOKIE = Atom("")
 _TERMINATED = (Atom("error"), Atom("terminated"))
 _FOUR_WORDS = struct.Struct(">IIII")
 _THREE_WORDS = struct.Struct(">III")
+_TWO_WORDS = struct.Struct(">II")
 #: What a peer may have us hold for it: bytes of answers that it does not take, and monitors of its processes.
 MAX_OWED = 64 << 20
 MAX_MONITORS = 100_000
@@ -89,7 +90,8 @@ class CallEnded:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CallEnded):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+        ours, theirs = (self.call_id, self.output), (other.call_id, other.output)
+        return ours == theirs and self.outcome() == other.outcome()
 
     __hash__ = None  # type: ignore[assignment]  # as of everything that can be compared and changed
 
@@ -100,6 +102,11 @@ class CallEnded:
     def has_returned(self) -> bool:
         """Whether the function is known to have returned; where it is not, :meth:`outcome` tells."""
         return self._res is None
+
+    @property
+    def size(self) -> int:
+        """How much there is to decode, in bytes."""
+        return len(self._message) - self._offset
 
     def value(self) -> Term:
         """Decode what the function returned; to be asked where :attr:`has_returned` is true.
@@ -131,7 +138,7 @@ Event: TypeAlias = Connected | CallEnded | Lost
 
 
 class _CallState:
-    __slots__ = ("cancelled", "capture", "formats_for", "group_leader", "monitors", "pid", "remote", "res")
+    __slots__ = ("cancelled", "capture", "formats_for", "group_leader", "is_plain", "monitors", "pid", "remote", "res")
 
     def __init__(self, res: bytes, pid: bytes, capture: bool, formats_for: int | None) -> None:
         #: Our reference and our pid, encoded.
@@ -145,6 +152,25 @@ class _CallState:
         self.cancelled = False
         self.group_leader: GroupLeader | None = None
         self.monitors: dict[tuple[Pid, Reference], None] = {}
+        #: Whether there is nothing to do at its end but to tell it.
+        self.is_plain = not capture and formats_for is None
+
+
+class _Usual:
+    """What is known of the usual answers to calls, once the node has sent a pid of its own."""
+
+    __slots__ = ("exit_caller", "least", "linked", "pid_head", "reply_caller", "reply_head", "reply_size")
+
+    def __init__(self, our_pid_head: bytes, reference_head: bytes, pid_head: bytes) -> None:
+        self.pid_head = pid_head
+        self.linked = _FLAG_LINKED + pid_head
+        caller = len(_SPAWN_REPLY_HEAD) + len(reference_head) + _FOUR_WORDS.size + len(our_pid_head)
+        length = caller + len(self.linked) + 2 * _THREE_WORDS.size
+        self.reply_head = length.to_bytes(framing.LENGTH_BYTES, "big") + _SPAWN_REPLY_HEAD
+        self.reply_caller = framing.LENGTH_BYTES + caller
+        self.reply_size = framing.LENGTH_BYTES + length
+        self.exit_caller = len(_PAYLOAD_EXIT_HEAD) + len(pid_head) + _THREE_WORDS.size + len(our_pid_head)
+        self.least = framing.LENGTH_BYTES + self.exit_caller + _THREE_WORDS.size
 
 
 _DAMAGED_HINT = (
@@ -211,9 +237,7 @@ class Connection:
         self._name = Atom("")
         self._creation = 0
         self._pid_head = self._reference_head = b""
-        # How the node's own pids begin, once it has sent one; and so the frames of the usual answer.
-        self._peer_pid_head = b""
-        self._usual_reply_head = self._linked_peer = self._usual_exit_head = b""
+        self._usual: _Usual | None = None
 
     # What a driver does
 
@@ -231,8 +255,10 @@ class Connection:
                     return
                 self._join(self._handshake.joined)
                 data = self._handshake.rest()
+            elif self._usual is not None:
+                data = self._receive_usual(self._frames.take_short_rest() + data, self._usual)
             ticks = 0
-            for body in self._frames.receive_data(data):
+            for body in self._frames.receive_data(data) if data else ():
                 # Only a whole frame is a sign of life, as for the BEAM: behind a length that was damaged on its way
                 # the node's ticks would be taken for a piece of a frame that never ends.
                 self._last_received = now
@@ -240,7 +266,7 @@ class Connection:
                     ticks += 1
                     if ticks > MAX_TICKS:
                         raise ProtocolError(f"more than {MAX_TICKS} ticks at once")
-                elif not self._receive_usual(body):
+                else:
                     message = self._fragments.receive_frame(body)
                     if message is not None:
                         self._receive_message(*message)
@@ -259,29 +285,6 @@ class Connection:
             return
         if now - self._last_sent >= _ANSWER_INTERVAL:
             self._send(framing.TICK)
-
-    def receive_answer(self, call_id: int, data: bytes, now: float) -> CallEnded | None:
-        """Take what arrived if it is just the usual answer to a call: its process's pid, and what it returned.
-
-        What a node would send is known byte for byte, but for that pid and the value, so nothing is decoded.
-
-        :param data: two frames, if it is that answer.
-        :returns: the end of the call; None for anything else, of which nothing was taken.
-        """
-        call = self._calls.get(call_id)
-        if call is None or call.remote or call.cancelled or call.capture or self._frames.is_amid_frame:
-            return None
-        told = self._usual_reply_head + call.res + call.pid + self._linked_peer
-        if not self._linked_peer or not data.startswith(told):
-            return None
-        first_end = len(told) + _THREE_WORDS.size
-        exited = self._usual_exit_head + data[len(told) : first_end] + call.pid + rpc.TRIPLE + call.res + rpc.RETURN
-        body = first_end + framing.LENGTH_BYTES
-        if body + int.from_bytes(data[first_end:body], "big") != len(data) or not data.startswith(exited, body):
-            return None
-        del self._calls[call_id]
-        self._now = self._last_received = now
-        return CallEnded(call_id, None, data, body + len(exited), None)
 
     def receive_eof(self) -> None:
         """The node closed the connection."""
@@ -313,6 +316,15 @@ class Connection:
     def next_event(self) -> Event | None:
         """What happened next, or None when everything was told."""
         return self._events.popleft() if self._events else None
+
+    def take_end(self, call_id: int) -> CallEnded | None:
+        """The end of a call, if that is what happened next."""
+        if self._events:
+            event = self._events[0]
+            if type(event) is CallEnded and event.call_id == call_id:
+                self._events.popleft()
+                return event
+        return None
 
     @property
     def has_events(self) -> bool:
@@ -364,10 +376,9 @@ class Connection:
         res = self._reference_head + _FOUR_WORDS.pack(self._creation, call_id & 0x3FFFF, call_id >> 18 & 0xFFFFFFFF, 0)
         pid = self._pid_head + _THREE_WORDS.pack(call_id & 0xFFFFFFF, call_id >> 28, self._creation)
         self._calls[call_id] = _CallState(res, pid, capture, formats_for)
-        self._send_message(
-            b"".join((_SPAWN_REQUEST_HEAD, res, pid, pid, _CALL_PROCESS_TAIL)),
-            rpc.execute_call_arguments(res, module, function, args),
-        )
+        arguments = rpc.execute_call_arguments(res, module, function, args)
+        control_bytes = b"".join((_SPAWN_REQUEST_HEAD, res, pid, pid, _CALL_PROCESS_TAIL))
+        self._send_message(control_bytes, arguments)
         return call_id
 
     def cancel(self, call_id: int, now: float) -> None:
@@ -486,58 +497,58 @@ class Connection:
                 # Exits to processes that we do not have, group leaders, acknowledgements: nothing to do.
                 pass
 
-    def _receive_usual(self, body: bytes) -> bool:
-        """Take the usual answers to a call without decoding what is around them.
+    def _receive_usual(self, data: bytes, usual: _Usual) -> bytes:
+        """Take the usual answers that data begins with, without decoding what is around them.
 
-        A node sends our references and pids back byte for byte, and its own pids all begin alike.
+        A call is answered twice: by the pid of its process, and by what that returned. A node sends our references and
+        pids back byte for byte, and its own pids all begin alike, so both frames are known but for a few bytes.
 
-        :returns: whether it was one of them; anything else is left to :meth:`_receive_message`.
+        :param data: begins with a frame.
+        :returns: what is behind them; anything else is left to :meth:`_receive_message`.
         """
-        head = self._peer_pid_head
-        if not head:
-            return False
-        if body.startswith(_PAYLOAD_EXIT_HEAD):
-            end = len(_PAYLOAD_EXIT_HEAD) + len(head) + len(self._pid_head) + 2 * _THREE_WORDS.size
-            if len(body) <= end:
-                return False
-            process_id, serial, _ = _THREE_WORDS.unpack_from(body, end - _THREE_WORDS.size)
+        position, size = 0, len(data)
+        calls = self._calls
+        while size - position >= usual.least:
+            if data.startswith(usual.reply_head, position):
+                end = position + usual.reply_size
+                if end > size:
+                    break
+                process_id, serial, _ = _THREE_WORDS.unpack_from(data, position + usual.reply_caller)
+                call = calls.get(serial << 28 | process_id)
+                if (
+                    call is None
+                    or call.cancelled
+                    or not data.startswith(b"".join((usual.reply_head, call.res, call.pid, usual.linked)), position)
+                ):
+                    break
+                call.remote = usual.pid_head + data[end - 12 : end]
+                position = end
+                continue
+            body = position + framing.LENGTH_BYTES
+            process_id, serial, _ = _THREE_WORDS.unpack_from(data, body + usual.exit_caller)
             call_id = serial << 28 | process_id
-            call = self._calls.get(call_id)
-            if call is None or not call.remote or body[len(_PAYLOAD_EXIT_HEAD) : end] != call.remote + call.pid:
-                return False
-            self._finish(call_id, body, end, None)
-            return True
-        if body.startswith(_SPAWN_REPLY_HEAD):
-            end = len(_SPAWN_REPLY_HEAD) + len(self._reference_head) + _FOUR_WORDS.size + len(self._pid_head)
-            end += _THREE_WORDS.size
-            if len(body) != end + len(_FLAG_LINKED) + len(head) + _THREE_WORDS.size:
-                return False
-            process_id, serial, _ = _THREE_WORDS.unpack_from(body, end - _THREE_WORDS.size)
-            call_id = serial << 28 | process_id
-            call = self._calls.get(call_id)
-            if call is None or body[len(_SPAWN_REPLY_HEAD) : -_THREE_WORDS.size] != call.res + call.pid + (
-                _FLAG_LINKED + head
-            ):
-                return False
-            self._take_remote(call_id, call, body[end + len(_FLAG_LINKED) :])
-            return True
-        return False
+            call = calls.get(call_id)
+            if call is None or not call.is_plain:
+                break
+            exited = b"".join((_PAYLOAD_EXIT_HEAD, call.remote, call.pid, rpc.TRIPLE, call.res, rpc.RETURN))
+            end = body + int.from_bytes(data[position:body], "big")
+            value = body + len(exited)
+            if not (value < end <= size and data.startswith(exited, body)):
+                break
+            del calls[call_id]
+            self._events.append(CallEnded(call_id, None, data[value:end], 0, None))
+            position = end
+        if position:
+            self._last_received = self._now
+        return data[position:]
 
     def _receive_spawn_reply(self, call_id: int, result: Term) -> None:
         if isinstance(result, Pid):
             remote = encode_term(result)
-            self._learn_peer(remote[: -_THREE_WORDS.size])
+            self._usual = _Usual(self._pid_head, self._reference_head, remote[: -_THREE_WORDS.size])
             self._take_remote(call_id, self._calls[call_id], remote)
         else:
             self._finish(call_id, b"", 0, Failed("erpc", result))
-
-    def _learn_peer(self, head: bytes) -> None:
-        self._peer_pid_head = head
-        self._linked_peer = _FLAG_LINKED + head
-        length = len(_SPAWN_REPLY_HEAD) + len(self._reference_head) + _FOUR_WORDS.size + len(self._pid_head)
-        length += len(self._linked_peer) + 2 * _THREE_WORDS.size
-        self._usual_reply_head = length.to_bytes(framing.LENGTH_BYTES, "big") + _SPAWN_REPLY_HEAD
-        self._usual_exit_head = _PAYLOAD_EXIT_HEAD + head
 
     def _take_remote(self, call_id: int, call: _CallState, remote: bytes) -> None:
         if call.cancelled:
@@ -570,6 +581,7 @@ class Connection:
     def _receive_monitor(self, watcher: Pid, watched: Term, reference: Reference) -> None:
         call_id = self._own_call(watched)
         if call_id is not None:
+            self._calls[call_id].is_plain = False
             monitors = self._calls[call_id].monitors
             self._monitors += (watcher, reference) not in monitors
             if self._monitors > MAX_MONITORS:

@@ -20,6 +20,8 @@ from iris_admin.errors import ProtocolError
 
 #: Size of the length in front of a frame.
 LENGTH_BYTES = 4
+#: What is cheaper joined to what comes next than kept, in bytes.
+_SHORT_REST = 4 << 10
 #: A node cuts at 64 KiB, but a control message in front may add to that.
 MAX_FRAME = 64 << 20
 #: Bound of all incomplete messages of one connection together, in bytes.
@@ -44,12 +46,15 @@ class FrameReader:
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
         self._have = 0
-        self._need = 4
+        self._need = LENGTH_BYTES
 
-    @property
-    def is_amid_frame(self) -> bool:
-        """Whether a part of a frame has come."""
-        return self._have > 0
+    def take_short_rest(self) -> bytes:
+        """Give back what has come of a frame that is not complete, if that is little."""
+        if not 0 < self._have <= _SHORT_REST:
+            return b""
+        rest = b"".join(self._chunks)
+        self._chunks, self._have, self._need = [], 0, LENGTH_BYTES
+        return rest
 
     def receive_data(self, data: bytes) -> Iterator[bytes]:
         """Take a piece of the stream; give the bodies of the frames that it completes, one after the other.
@@ -63,7 +68,7 @@ class FrameReader:
         if len(self._chunks) > 1:
             data = b"".join(self._chunks)
         position, end = 0, len(data)
-        self._need = 4
+        self._need = LENGTH_BYTES
         while end - position >= 4:
             length = int.from_bytes(data[position : position + 4], "big")
             if length > MAX_FRAME:

@@ -15,13 +15,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from iris_admin.errors import ForkedProcess, IrisAdminError, NodeDown
 from iris_admin.proto.connection import CallEnded, Connection, Lost
 from iris_admin.proto.framing import LENGTH_BYTES
 from iris_admin.transport.io_thread import IOThread
 from iris_admin.transport.stream import Stream
-from iris_admin.transport.waiters import FOREVER, BlockedCaller, BlockedMapper, Waiter
+from iris_admin.transport.waiters import FOREVER, BlockedCaller, BlockedMapper, LoopReader, Waiter
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 #: Room for what is received at once, in bytes: much where much comes, else little, as room costs time too.
 _RECEIVE_SIZE = 16 << 10
@@ -69,6 +73,8 @@ class Link:
         self._next_deadline = FOREVER
         self._led_at = 0.0
         self._receive_size = _RECEIVE_SIZE
+        #: By event loop, who reads for the calls that are awaited there.
+        self.loop_readers: dict[AbstractEventLoop, LoopReader] = {}
 
     def start(self) -> None:
         """Begin to read and to keep the time."""
@@ -156,20 +162,20 @@ class Link:
                 self._flush()
             data = self._receive_soon()
             with self._lock:
-                ended = self._connection.receive_answer(call_id, data, time.monotonic())
-                if ended is None:
-                    if self.lost is not None:
-                        raise copy.copy(self.lost)
-                    caller = BlockedCaller(deadline)
-                    caller.call_id = call_id
-                    self._waiters[call_id] = caller
+                if data:
                     self._connection.receive_data(data, time.monotonic())
                     self._flush()
-            if ended is not None:
+                outcome: CallEnded | BlockedCaller | None = self._connection.take_end(call_id)
+                if outcome is None:
+                    if self.lost is not None:
+                        raise copy.copy(self.lost)
+                    outcome = self._waiters[call_id] = BlockedCaller(deadline)
+                    outcome.call_id = call_id
+            if self._connection.has_events:
+                self._deliver()
+            if isinstance(outcome, CallEnded):
                 self._stop_reading()
-                return ended
-            self._deliver()
-            return caller
+            return outcome
         except BaseException as error:
             # Ctrl-C, at a moment of which we do not know what was done.
             if not isinstance(error, IrisAdminError):
@@ -290,6 +296,31 @@ class Link:
         if not self._reader:
             self._have_read()
 
+    def queue_call(self, module: str, function: str, args: bytes, waiter: Waiter, *, capture: bool = False) -> int:
+        """Prepare a call, for a caller that reads by :meth:`on_readable`, and calls :meth:`send_queued` soon.
+
+        The parameters, the result and the errors are those of :meth:`start_call`.
+        """
+        self._refuse_in_fork()
+        if self._io.watches(self, selectors.EVENT_READ):
+            self._led_at = time.monotonic()
+            self._take_over()
+        with self._lock:
+            if self.lost is not None:
+                raise copy.copy(self.lost)
+            call_id = self._connection.call(module, function, args, time.monotonic(), capture=capture)
+            self._waiters[call_id] = waiter
+        return call_id
+
+    def send_queued(self) -> None:
+        """Send the calls that were prepared."""
+        try:
+            with self._lock:
+                self._flush()
+        except BaseException:
+            self._lose("could not be written to any longer: the sending was interrupted")
+            raise
+
     def watch_deadline(self, deadline: float) -> None:
         """Have the I/O thread call ``timed_out`` of waiters whose deadline has passed."""
         if deadline < self._next_deadline:
@@ -343,7 +374,7 @@ class Link:
     # Called by the I/O thread
 
     def on_readable(self) -> None:
-        """Read, unless a waiting caller does."""
+        """Read, unless a waiting caller does. Event loops call it too."""
         if self._reader.setdefault("thread", threading.get_ident()) == threading.get_ident():
             try:
                 self._read()
@@ -395,7 +426,7 @@ class Link:
             del self._reader["thread"]
         if self.lost is not None:
             self._close_socket()
-        elif self._waiters:
+        elif self._waiters and not all(waiter.is_read_for for waiter in tuple(self._waiters.values())):
             # In this order: whoever begins to wait in the meantime finds that nobody reads, and sees to it.
             self._have_read()
 
@@ -524,6 +555,8 @@ class Link:
             # Wakes a leader that polls the socket. In a fork it would end the parent's connection.
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_RDWR)
+        for reader in tuple(self.loop_readers.values()):
+            reader.link_lost()
         self._close_socket()
         for waiter in tuple(self._bereaved):
             # Each raises its own, for a traceback grows where an error is raised.

@@ -17,6 +17,8 @@ class Waiter(Protocol):
 
     #: When it stops waiting, on the clock of :func:`time.monotonic`.
     deadline: float
+    #: Whether it sees to it itself that its answer is read.
+    is_read_for: bool
 
     def ended(self, event: CallEnded | IrisAdminError) -> None:
         """The call ended, or the link was lost. Called from any thread; again if that was interrupted."""
@@ -25,10 +27,19 @@ class Waiter(Protocol):
         """The deadline has passed, and the remote process was told to die."""
 
 
+class LoopReader(Protocol):
+    """Who reads a link on an event loop."""
+
+    def link_lost(self) -> None:
+        """There is nothing to be read any more. Called from any thread."""
+
+
 class BlockedCaller:
     """The waiter of a thread that waits."""
 
     __slots__ = ("_semaphore", "call_id", "deadline", "event")
+
+    is_read_for = False
 
     def __init__(self, deadline: float) -> None:
         # The waiting thread minds its deadline itself.
@@ -134,6 +145,8 @@ class _Mapped:
     """The waiter of one of many calls; the waiting thread minds the deadline."""
 
     __slots__ = ("_index", "_mapper", "deadline")
+
+    is_read_for = False
 
     def __init__(self, mapper: BlockedMapper, index: int) -> None:
         self.deadline = FOREVER
