@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
+import os
+import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar, get_type_hints
 
 import pytest
 
 from iris_admin import aio, client, cluster
+from iris_admin.calls import Called
 from iris_admin.errors import (
     CallTimeout,
     ConnectError,
@@ -22,7 +27,8 @@ from iris_admin.errors import (
     RemoteError,
     UnknownAtom,
 )
-from iris_admin.terms import Atom, charlist
+from iris_admin.proto.connection import CallEnded
+from iris_admin.terms import Atom, Term, charlist
 from tests.integration.conftest import Footprint, load_probe
 from tests.support.erlang import ErlangNode, NodeFactory
 from tests.support.failures import SLACK
@@ -208,6 +214,84 @@ class TestEnding:
 
 async def _call(node: aio.Node) -> Any:
     return await node.call("erlang", "abs", -1)
+
+
+class TestLoopAndThreads:
+    """The loop reads its answers itself, and is not the only one that may."""
+
+    def test_a_loop_that_is_busy_loses_no_connection(self, probed_node: ErlangNode) -> None:
+        # The I/O thread reads meanwhile, or what comes would count as silence.
+        async def work(node: aio.Node) -> Term:
+            slow = [asyncio.ensure_future(node.call("timer", "sleep", 250 * number)) for number in range(9)]
+            await node.call("erlang", "abs", -1)
+            time.sleep(2)  # what a busy loop is
+            await asyncio.gather(*slow)
+            return await node.call("erlang", "abs", -2)
+
+        assert with_node(probed_node, work, net_ticktime=1.0) == 2
+
+    def test_loops_and_threads_share_a_node(self, probed_node: ErlangNode) -> None:
+        """Each gets its own answers, whoever reads."""
+        count = 300
+
+        async def awaited(node: aio.Node, first: int) -> list[Term]:
+            tasks = [node.call("erlang", "abs", -number) for number in range(first, first + count)]
+            return list(await asyncio.gather(*tasks))
+
+        def blocking(first: int) -> list[Term]:
+            return [joined.call("erlang", "abs", -number) for number in range(first, first + count)]
+
+        with (
+            client.connect(probed_node.name, cookie=probed_node.cookie, epmd_port=probed_node.epmd_port) as joined,
+            ThreadPoolExecutor(8) as pool,
+        ):
+            works: list[Future[list[Term]]] = []
+            for index in range(4):
+                works.append(
+                    pool.submit(lambda first: asyncio.run(awaited(aio.Node(joined), first)), 2 * index * count)
+                )
+                works.append(pool.submit(blocking, (2 * index + 1) * count))
+            for index, work in enumerate(works):
+                assert work.result(60) == list(range(index * count, (index + 1) * count))
+
+    def test_one_loop_after_the_other(self, probed_node: ErlangNode) -> None:
+        with client.connect(probed_node.name, cookie=probed_node.cookie, epmd_port=probed_node.epmd_port) as joined:
+            for number in range(5):
+                assert asyncio.run(aio.Node(joined).call("erlang", "abs", -number)) == number
+
+    def test_no_descriptor_is_left(self, probed_node: ErlangNode) -> None:
+        def descriptors() -> list[str]:
+            return sorted(os.listdir("/proc/self/fd"))
+
+        with_node(probed_node, lambda node: node.call("erlang", "abs", -1))
+        gc.collect()
+        before = descriptors()
+        for _ in range(5):
+            with_node(probed_node, lambda node: node.call("erlang", "abs", -1))
+        assert descriptors() == before
+
+    def test_a_large_answer_does_not_stop_the_loop(self, probed_node: ErlangNode) -> None:
+        """It is decoded in another thread."""
+        decoded_in: set[int] = set()
+
+        async def work(node: aio.Node) -> None:
+            thread = threading.get_ident()
+            original = Called.answer
+
+            def answer(called: Called, ended: CallEnded) -> Term:
+                decoded_in.add(threading.get_ident())
+                return original(called, ended)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Called, "answer", answer)
+                value = await node.call("lists", "seq", 1, 100_000)
+                assert decoded_in
+                assert thread not in decoded_in
+                assert value == list(range(1, 100_001))
+                await node.call("erlang", "abs", -1)
+                assert thread in decoded_in
+
+        with_node(probed_node, work)
 
 
 class TestLoss:

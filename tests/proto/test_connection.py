@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iris_admin.errors import CookieMismatch, NodeDown, ProtocolError
+from iris_admin.errors import CookieMismatch, DecodeError, NodeDown, ProtocolError
 from iris_admin.proto import io_protocol
-from iris_admin.proto.connection import Connected, Connection, Lost
+from iris_admin.proto.connection import CallEnded, Connected, Connection, Event, Lost
 from iris_admin.proto.etf import encode_term
 from iris_admin.proto.handshake import Joined
 from iris_admin.proto.rpc import Failed, Returned
@@ -34,6 +34,17 @@ RETURN = Atom("return")
 EXECUTE_CALL = (Atom("erpc"), Atom("execute_call"), 4)
 #: A process of ours that never was.
 NOBODY = Pid(OUR_NAME, 12345, 0, OUR_CREATION)
+
+
+def shown(event: Event) -> tuple[object, ...]:
+    """An event, and what comes of asking it."""
+    if isinstance(event, CallEnded):
+        try:
+            return event.call_id, event.output, event.outcome()
+        except DecodeError as error:
+            return event.call_id, event.output, type(error)
+    assert isinstance(event, Lost)
+    return type(event.error), str(event.error)
 
 
 @pytest.fixture
@@ -179,6 +190,43 @@ class TestCall:
             broken.outcome()  # type: ignore[union-attr]
         assert good.outcome() == Returned(1)  # type: ignore[union-attr]
         assert good.call_id == other  # type: ignore[union-attr]
+
+    @given(st.data())
+    def test_usual_answers_are_what_any_answer_is(self, data: st.DataObject) -> None:
+        """Recognised by their bytes or decoded: whatever the order, cut or damaged, it makes no difference."""
+        sides = (NodeSide(), NodeSide())
+        for node in sides:
+            _, request = node.running_call(49)
+            node.exited(request, 49, RETURN, 1)
+            node.ended()
+        count = data.draw(st.integers(1, 4), label="calls")
+        monitored = data.draw(st.booleans(), label="monitored")
+        requests, others = ([node.call()[1] for _ in range(count)] for node in sides)
+        assert requests == others
+        frames = []
+        for number, request in enumerate(requests, 100):
+            _, request_id, client, *_ = request.control
+            value = data.draw(terms(), label="value")
+            frames.append([NodeSide.frame((31, request_id, client, 1, pid(number)))])
+            if monitored:
+                frames[-1].append(NodeSide.frame((19, pid(number), client, reference(number))))
+            frames[-1].append(NodeSide.frame((24, pid(number), client), (request.payload[0], RETURN, value)))
+        sent = b""
+        while any(frames):
+            sent += data.draw(st.sampled_from([queue for queue in frames if queue]), label="next").pop(0)
+        if data.draw(st.booleans(), label="damaged"):
+            at = data.draw(st.integers(0, len(sent) - 1), label="where")
+            sent = sent[:at] + bytes([data.draw(st.integers(0, 255), label="byte")]) + sent[at + 1 :]
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=4), label="cuts"))
+        pieces = [sent[start:end] for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True) if start < end]
+        by_bytes, decoded = sides
+        for piece in pieces:
+            decoded.connection._usual = None
+            assert by_bytes.send_bytes(piece) == decoded.send_bytes(piece)
+            ours, theirs = by_bytes.events(), decoded.events()
+            assert [shown(event) for event in ours] == [shown(event) for event in theirs]
+            assert by_bytes.connection.next_timer() == decoded.connection.next_timer()
+        assert by_bytes.connection.is_open == decoded.connection.is_open
 
     def test_identifiers_beyond_28_bits(self, node: NodeSide) -> None:
         node.connection._counter = (1 << 28) - 2
