@@ -18,7 +18,7 @@ PACKAGE = ROOT / "iris_admin"
 #: From the bottom up. A module may import from its own layer and from those below it. Each entry is a module or a
 #: subpackage of iris_admin.
 LAYERS = (
-    ("terms", "errors", "records", "version", "codec_choice", "collector"),
+    ("terms", "errors", "records", "version", "codec_choice", "large_term"),
     ("proto", "syntax", "remote", "node_name", "cookie", "config", "text", "tls", "json_values", "state_files"),
     ("operations",),
     ("transport",),
@@ -50,7 +50,7 @@ EXCEPTIONS = {
 }
 
 #: All that proto/ may import of the standard library: nothing that reads a clock, makes randomness, starts a thread or
-#: touches anything outside the process.
+#: touches anything outside the process. (Of mmap, memory that is no file's.)
 PURE = {
     "_md5",
     "__future__",
@@ -68,6 +68,7 @@ PURE = {
     "hmac",
     "itertools",
     "math",
+    "mmap",
     "operator",
     "re",
     "string",

@@ -13,6 +13,7 @@ static const struct {
     [IMPROPER_LIST] = {"iris_admin.terms", "ImproperList"},
     [BIT_STRING] = {"iris_admin.terms", "BitString"},
     [MAKE_MAP] = {"iris_admin.terms", "make_map"},
+    [TAKE_TURNS] = {"iris_admin.large_term", "take_turns"},
     [DECODE] = {"iris_admin.proto._etf_decode", "decode"},
     [DECODE_TERM] = {"iris_admin.proto._etf_decode", "decode_term"},
     [SMALL_INTEGER] = {"iris_admin.proto._etf_decode", "_small_integer"},
@@ -47,13 +48,29 @@ decode(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
     if (nargs == 1 && PyBytes_CheckExact(args[0]) && PyBytes_GET_SIZE(args[0]) > 1
         && (unsigned char)PyBytes_AS_STRING(args[0])[0] == VERSION) {
         Py_ssize_t at = 1;
-        term = etf_read(state, args[0], &at);
+        term = etf_read(state, PyBytes_AS_STRING(args[0]), PyBytes_GET_SIZE(args[0]), args[0], &at);
         if (term != NULL && at != PyBytes_GET_SIZE(args[0]))
             Py_CLEAR(term);
     }
     if (term != NULL || PyErr_Occurred())
         return term;
     return PyObject_Vectorcall(state->imported[DECODE], args, (size_t)nargs, kwnames);
+}
+
+/* Read what a memoryview shows, if nobody can write through it: other threads run meanwhile. */
+static PyObject *
+read_view(State *state, PyObject *memory, Py_ssize_t *at)
+{
+    Py_buffer view;
+    PyObject *term = NULL;
+    if (PyObject_GetBuffer(memory, &view, PyBUF_SIMPLE) < 0) {
+        PyErr_Clear();
+        return NULL;
+    }
+    if (view.readonly && *at >= 0 && *at < view.len)
+        term = etf_read(state, view.buf, view.len, NULL, at);
+    PyBuffer_Release(&view);
+    return term;
 }
 
 PyDoc_STRVAR(decode_term_doc, "decode_term($module, data, offset, /)\n--\n\nAs in iris_admin.proto._etf_decode.");
@@ -64,11 +81,15 @@ decode_term(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject 
     State *state = PyModule_GetState(module);
     PyObject *term = NULL;
     Py_ssize_t at = -1;
-    if (nargs == 2 && kwnames == NULL && PyBytes_CheckExact(args[0]) && PyLong_CheckExact(args[1])) {
+    if (nargs == 2 && kwnames == NULL && PyLong_CheckExact(args[1])) {
         at = PyLong_AsSsize_t(args[1]);
         PyErr_Clear(); /* it does not even fit into the type */
-        if (at >= 0 && at < PyBytes_GET_SIZE(args[0]))
-            term = etf_read(state, args[0], &at);
+        if (PyBytes_CheckExact(args[0])) {
+            if (at >= 0 && at < PyBytes_GET_SIZE(args[0]))
+                term = etf_read(state, PyBytes_AS_STRING(args[0]), PyBytes_GET_SIZE(args[0]), args[0], &at);
+        }
+        else if (PyMemoryView_Check(args[0]))
+            term = read_view(state, args[0], &at);
     }
     if (term != NULL)
         return Py_BuildValue("Nn", term, at);

@@ -41,7 +41,7 @@ enum {
 
 /* What is imported once, when this module is. */
 enum {
-    ATOM, PID, PORT, REFERENCE, EXPORT, IMPROPER_LIST, BIT_STRING, MAKE_MAP,
+    ATOM, PID, PORT, REFERENCE, EXPORT, IMPROPER_LIST, BIT_STRING, MAKE_MAP, TAKE_TURNS,
     DECODE, DECODE_TERM, SMALL_INTEGER, LEAVES, OPENERS,
     ENCODE, ENCODE_TERM, ENCODE_LEAF,
     IMPORTS
@@ -65,8 +65,8 @@ give_up(void)
     return NULL;
 }
 
-/* Read the term at an offset, which is moved behind it. The source is bytes. */
-PyObject *etf_read(State *state, PyObject *source, Py_ssize_t *at);
+/* Read the term at an offset, which is moved behind it. The source is the bytes that data and size are of, or NULL. */
+PyObject *etf_read(State *state, const char *data, Py_ssize_t size, PyObject *source, Py_ssize_t *at);
 
 /* The encoding of a term, as bytes, behind the version byte or without. */
 PyObject *etf_write(State *state, PyObject *term, int with_version);

@@ -1,18 +1,12 @@
 /* The decoding half of the fast twin: see _etf.h. */
 #include "_etf.h"
 
-#ifdef MS_WINDOWS
-#include <windows.h>
-#else
-#include <time.h>
-#endif
-
-/* After so many bytes of a large term the other threads get their turn. */
-#define TURN (128 * 1024)
+/* After so many bytes of a large term another thread gets its turn, if it asks for it. */
+#define TURN (16 * 1024)
 
 typedef struct {
     State *state;
-    PyObject *source; /* bytes; data and end are the same */
+    PyObject *source; /* bytes, of which data and end are; NULL as long as nobody needs them */
     const unsigned char *data;
     Py_ssize_t at, end;
     int depth;
@@ -24,6 +18,18 @@ typedef struct {
 } Reader;
 
 static PyObject *read_term(Reader *reader);
+
+/* Call a function of the pure codec with the whole source and the offset where it is to read. */
+static PyObject *
+call_pure(Reader *reader, PyObject *function)
+{
+    if (reader->source == NULL) {
+        reader->source = PyBytes_FromStringAndSize((const char *)reader->data, reader->end);
+        if (reader->source == NULL)
+            return NULL;
+    }
+    return PyObject_CallFunction(function, "On", reader->source, reader->at);
+}
 
 static inline uint32_t
 u16_at(const unsigned char *data)
@@ -65,28 +71,24 @@ push(Reader *reader, PyObject *item)
     return 0;
 }
 
-/* Let other threads run, such as one that makes a short call meanwhile. It is not enough to release the lock: who waits
- * for it needs some microseconds to wake up, and would find it taken again. So sleep for the shortest time there is. */
-static void
+/* Let another thread run, such as one that makes a short call meanwhile, if it asks for its turn; and let Ctrl-C end the
+ * decoding. Python sees to both when a function of its own begins. To release the lock each time and take it again would
+ * not do: who waits for it would be woken, find it taken, and begin to wait anew before it has asked. */
+static int
 take_turns(Reader *reader)
 {
     reader->turn_ends_at = reader->at + TURN;
-    Py_BEGIN_ALLOW_THREADS
-#ifdef MS_WINDOWS
-    Sleep(0);
-#else
-    struct timespec shortest = {0, 1};
-    nanosleep(&shortest, NULL);
-#endif
-    Py_END_ALLOW_THREADS
+    PyObject *nothing = PyObject_CallNoArgs(reader->state->imported[TAKE_TURNS]);
+    Py_XDECREF(nothing);
+    return nothing == NULL ? -1 : 0;
 }
 
 static int
 push_terms(Reader *reader, uint64_t count)
 {
     for (; count > 0; count--) {
-        if (reader->at >= reader->turn_ends_at)
-            take_turns(reader);
+        if (reader->at >= reader->turn_ends_at && take_turns(reader) < 0)
+            return -1;
         if (push(reader, read_term(reader)) < 0)
             return -1;
     }
@@ -348,10 +350,10 @@ read_by_table(Reader *reader)
     PyObject *opener = leaf == NULL ? PyDict_GetItemWithError(state->imported[OPENERS], tag) : NULL;
     Py_DECREF(tag);
     if (leaf != NULL)
-        return take_leaf(reader, PyObject_CallFunction(leaf, "On", reader->source, reader->at));
+        return take_leaf(reader, call_pure(reader, leaf));
     if (opener == NULL)
         return NULL;
-    PyObject *opened = PyObject_CallFunction(opener, "On", reader->source, reader->at);
+    PyObject *opened = call_pure(reader, opener);
     PyObject *build, *term = NULL;
     Py_ssize_t count, at, first = reader->item_count;
     if (opened == NULL)
@@ -384,9 +386,7 @@ read_big(Reader *reader)
         return NULL;
     Py_ssize_t size = data[1];
     if (size > 8)
-        return take_leaf(
-            reader,
-            PyObject_CallFunction(reader->state->imported[SMALL_INTEGER], "On", reader->source, reader->at));
+        return take_leaf(reader, call_pure(reader, reader->state->imported[SMALL_INTEGER]));
     unsigned long long magnitude = 0;
     for (Py_ssize_t index = size; index > 0; index--)
         magnitude = magnitude << 8 | data[2 + index];
@@ -599,19 +599,20 @@ read_term(Reader *reader)
 }
 
 PyObject *
-etf_read(State *state, PyObject *source, Py_ssize_t *at)
+etf_read(State *state, const char *data, Py_ssize_t size, PyObject *source, Py_ssize_t *at)
 {
     Reader reader = {
         .state = state,
-        .source = source,
-        .data = (const unsigned char *)PyBytes_AS_STRING(source),
+        .source = Py_XNewRef(source),
+        .data = (const unsigned char *)data,
         .at = *at,
-        .end = PyBytes_GET_SIZE(source),
+        .end = size,
         .turn_ends_at = *at + TURN,
     };
     PyObject *term = read_term(&reader);
     drop_items(&reader, 0);
     PyMem_Free(reader.items);
+    Py_XDECREF(reader.source);
     *at = reader.at;
     return term;
 }

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from iris_admin.errors import DecodeError, EncodeError, IrisAdminError, NodeDown, ProtocolError
-from iris_admin.proto import control, framing, rpc, services
+from iris_admin.proto import control, etf, framing, rpc, services
 from iris_admin.proto.control import Operation
 from iris_admin.proto.etf import decode_term, encode_term
 from iris_admin.proto.handshake import Handshake, Joined
@@ -24,6 +24,9 @@ from iris_admin.proto.io_protocol import Answer, GroupLeader
 from iris_admin.proto.rpc import Failed, Outcome, Returned
 from iris_admin.records import record
 from iris_admin.terms import Atom, Pid, Reference, Term
+
+if TYPE_CHECKING:
+    from iris_admin.proto.long_message import Body
 
 #: OTP's default of the kernel parameter ``net_ticktime``, in seconds.
 DEFAULT_NET_TICKTIME = 60.0
@@ -74,7 +77,7 @@ class CallEnded:
         self,
         call_id: int,
         output: str | None,
-        message: bytes,
+        message: Body,
         offset: int,
         res: bytes | None,
         outcome: Outcome | None = None,
@@ -404,7 +407,7 @@ class Connection:
             self._signal((Operation.PAYLOAD_MONITOR_P_EXIT, self._pid(call_id), watcher, reference), services.NOPROC)
         return call
 
-    def _finish(self, call_id: int, message: bytes, offset: int, outcome: Outcome | None) -> None:
+    def _finish(self, call_id: int, message: Body, offset: int, outcome: Outcome | None) -> None:
         call = self._end_call(call_id)
         if call.cancelled:
             return
@@ -462,7 +465,9 @@ class Connection:
 
     # Receiving
 
-    def _receive_message(self, message: bytes, offset: int) -> None:
+    def _receive_message(self, message: Body, offset: int) -> None:
+        if etf.IMPLEMENTATION == "pure":
+            message = bytes(message)  # that codec would copy it each time
         signal, payload = control.read(message, offset)
         match signal:
             case (Operation.PAYLOAD_EXIT, remote, to):
@@ -557,7 +562,7 @@ class Connection:
         else:
             call.remote = remote
 
-    def _receive_exit(self, remote: Term, to: Term, message: bytes, offset: int, reason: Term) -> None:
+    def _receive_exit(self, remote: Term, to: Term, message: Body, offset: int, reason: Term) -> None:
         call_id = self._own_call(to)
         if call_id is None or type(remote) is not Pid or self._calls[call_id].remote != encode_term(remote):
             return

@@ -7,10 +7,14 @@ variants with a trace token (``_TT``) mean the same as the plain ones; :func:`re
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from iris_admin.errors import ProtocolError
 from iris_admin.proto.etf import decode_term
 from iris_admin.terms import Atom, Pid, Reference, Term
+
+if TYPE_CHECKING:
+    from iris_admin.proto.long_message import Body
 
 
 class Operation(IntEnum):
@@ -84,7 +88,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 _QUOTED = 40
 
 
-def read(message: bytes, offset: int) -> tuple[tuple[Term, ...], int]:
+def read(message: Body, offset: int) -> tuple[tuple[Term, ...], int]:
     """Read the control tuple at ``offset`` of a message.
 
     :returns: the tuple without a trace token, and the offset of the payload behind it.
@@ -107,5 +111,5 @@ def read(message: bytes, offset: int) -> tuple[tuple[Term, ...], int]:
     return control, payload_offset
 
 
-def _strange(message: bytes, offset: int) -> ProtocolError:
-    return ProtocolError(f"this is no control message: {message[offset : offset + _QUOTED]!r}")
+def _strange(message: Body, offset: int) -> ProtocolError:
+    return ProtocolError(f"this is no control message: {bytes(message[offset : offset + _QUOTED])!r}")

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from iris_admin.codec_choice import CODEC_VARIABLE, wanted_codec
-from iris_admin.collector import without_collector
 from iris_admin.errors import ConfigError
+from iris_admin.large_term import decode_large
 from iris_admin.proto import _etf_decode, _etf_encode
 from iris_admin.proto._etf_decode import DEFAULT_MAX_SIZE
 from iris_admin.proto._etf_encode import MAX_DEPTH, canonical
@@ -45,7 +45,7 @@ _PAUSE_COLLECTOR_FROM = 64 * 1024
 IMPLEMENTATION: Literal["pure", "compiled"] = "pure"
 
 _decode: Callable[..., Term] = _etf_decode.decode
-_decode_term: Callable[[bytes, int], tuple[Term, int]] = _etf_decode.decode_term
+_decode_term: Callable[[bytes | memoryview, int], tuple[Term, int]] = _etf_decode.decode_term
 encode = _etf_encode.encode
 encode_term = _etf_encode.encode_term
 
@@ -75,18 +75,20 @@ def decode(data: bytes | bytearray | memoryview, *, max_size: int = DEFAULT_MAX_
     data = bytes(data)
     if len(data) < _PAUSE_COLLECTOR_FROM:
         return _decode(data, max_size=max_size)
-    return without_collector(_decode, data, max_size=max_size)
+    return decode_large(_decode, data, max_size=max_size)
 
 
 def decode_term(data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Term, int]:
     """Decode one term without the version byte.
 
-    :param data: bytes that hold the term; anything but ``bytes`` is copied.
+    :param data: bytes that hold the term. Anything but ``bytes`` is copied; by the compiled codec, a memoryview that
+        cannot be written to is not.
     :param offset: where the term starts.
     :return: the term and the offset behind it.
     :raises DecodeError: when there is no valid term at the offset.
     """
-    data = bytes(data)
+    if not (type(data) is bytes or (type(data) is memoryview and data.readonly)):
+        data = bytes(data)
     if len(data) - offset < _PAUSE_COLLECTOR_FROM:
         return _decode_term(data, offset)
-    return without_collector(_decode_term, data, offset)
+    return decode_large(_decode_term, data, offset)

@@ -15,8 +15,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from iris_admin.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from iris_admin.proto.long_message import Body, LongMessage
 
 #: Size of the length in front of a frame.
 LENGTH_BYTES = 4
@@ -30,6 +34,9 @@ MAX_MESSAGE = 1 << 30
 _PIECE_COST = 500
 #: Where we cut, as the BEAM does.
 FRAGMENT_SIZE = 64 << 10
+
+#: From this size on, in bytes, the body of a frame is not copied: it is likely to be put together with others.
+_LONG_BODY = 4 << 10
 
 TICK = b"\0\0\0\0"
 
@@ -56,73 +63,89 @@ class FrameReader:
         self._chunks, self._have, self._need = [], 0, LENGTH_BYTES
         return rest
 
-    def receive_data(self, data: bytes) -> Iterator[bytes]:
+    def receive_data(self, data: bytes) -> Iterator[Body]:
         """Take a piece of the stream; give the bodies of the frames that it completes, one after the other.
 
         :raises ProtocolError: for a frame longer than :data:`MAX_FRAME`, when those before it have been given.
         """
-        self._chunks.append(data)
-        self._have += len(data)
-        if self._have < self._need:
-            return
-        if len(self._chunks) > 1:
-            data = b"".join(self._chunks)
         position, end = 0, len(data)
+        if self._have:
+            missing = self._need - self._have
+            if missing > end:
+                self._chunks.append(data)
+                self._have += end
+                return
+            if self._need == LENGTH_BYTES:
+                data = b"".join([*self._chunks, data])
+                end = len(data)
+            else:
+                # Only what completes the frame is joined to it: what follows may be much, and would be copied for it.
+                frame = b"".join([*self._chunks, data[:missing]])
+                position = missing
+                yield _body(frame, LENGTH_BYTES, len(frame))
         self._need = LENGTH_BYTES
-        while end - position >= 4:
-            length = int.from_bytes(data[position : position + 4], "big")
+        while end - position >= LENGTH_BYTES:
+            start = position + LENGTH_BYTES
+            length = int.from_bytes(data[position:start], "big")
             if length > MAX_FRAME:
                 raise ProtocolError(f"a frame of {length} bytes, where {MAX_FRAME} are allowed")
-            if end - position - 4 < length:
-                self._need = 4 + length
+            if end - start < length:
+                self._need = LENGTH_BYTES + length
                 break
-            yield data[position + 4 : position + 4 + length]
-            position += 4 + length
+            position = start + length
+            yield _body(data, start, position)
         self._chunks = [data[position:]]
         self._have = end - position
+
+
+def _body(data: bytes, start: int, end: int) -> Body:
+    return data[start:end] if end - start < _LONG_BODY else memoryview(data)[start:end]
 
 
 class FragmentAssembler:
     """Puts the pieces of long messages together; several may be under way at once."""
 
     def __init__(self) -> None:
-        self._incomplete: dict[int, tuple[int, int, list[bytes]]] = {}
+        self._incomplete: dict[int, tuple[int, int, LongMessage]] = {}
         self._held = 0
 
-    def receive_frame(self, body: bytes) -> tuple[bytes, int] | None:
+    def receive_frame(self, body: Body) -> tuple[Body, int] | None:
         """Take the body of one frame.
 
         :returns: a whole message and the offset of its control tuple in it, or None while pieces are missing.
         :raises ProtocolError: for a body that is no message, or for more than :data:`MAX_MESSAGE` in pieces.
         """
         if body[:3] == _WHOLE:
-            return body, 3
+            return bytes(body), 3
         if len(body) < _FRAGMENT_HEAD.size or body[0] != 131 or body[1] not in (_FIRST_FRAGMENT, _NEXT_FRAGMENT):
-            raise ProtocolError(f"this is no distribution message: {body[:16]!r}")
+            raise ProtocolError(f"this is no distribution message: {bytes(body[:16])!r}")
+        # Imported when a long message comes: most commands receive none.
+        from iris_admin.proto.long_message import LongMessage
+
         _, kind, sequence, fragment = _FRAGMENT_HEAD.unpack_from(body)
         start = _FRAGMENT_HEAD.size
         if kind == _FIRST_FRAGMENT:
             if body[start : start + 1] != b"\0":
                 raise ProtocolError("a fragment refers to an atom cache that was never negotiated")
             start += 1
-            cost, pieces = 0, list[bytes]()
+            cost, message = 0, LongMessage()
             if sequence in self._incomplete:
                 raise ProtocolError(f"message {sequence} begins twice")
             if fragment < 1:
                 raise ProtocolError(f"message {sequence} begins with fragment 0, where they end with 1")
         else:
-            expected, cost, pieces = self._incomplete.pop(sequence, (0, 0, []))
+            expected, cost, message = self._incomplete.pop(sequence, (0, 0, LongMessage()))
             if fragment != expected or fragment < 1:
                 raise ProtocolError(f"fragment {fragment} of message {sequence}, where {expected} was expected")
-        pieces.append(body[start:])
+        message.add(body[start:], (fragment - 1) * FRAGMENT_SIZE)
         if fragment == 1:
             self._held -= cost
-            return b"".join(pieces), 0
+            return message.whole(), 0
         added = len(body) - start + _PIECE_COST
         self._held += added
         if self._held > MAX_MESSAGE:
             raise ProtocolError(f"incomplete messages of more than {MAX_MESSAGE} bytes")
-        self._incomplete[sequence] = (fragment - 1, cost + added, pieces)
+        self._incomplete[sequence] = (fragment - 1, cost + added, message)
         return None
 
 

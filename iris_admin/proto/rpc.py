@@ -10,11 +10,14 @@ network twice.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from iris_admin.proto.etf import decode_term, encode_term
 from iris_admin.records import record
 from iris_admin.terms import Atom, Reference, Term
+
+if TYPE_CHECKING:
+    from iris_admin.proto.long_message import Body
 
 FailureKind: TypeAlias = Literal["throw", "exit", "error", "erpc", "killed"]
 
@@ -66,7 +69,7 @@ def _names(module: str, function: str) -> bytes:
     return encode_term(Atom(module)) + encode_term(Atom(function))
 
 
-def read_outcome(message: bytes, offset: int, res: bytes) -> Outcome:
+def read_outcome(message: Body, offset: int, res: bytes) -> Outcome:
     """Read the exit reason of a call's process.
 
     :param message: holds the reason at ``offset``, encoded.
@@ -75,7 +78,7 @@ def read_outcome(message: bytes, offset: int, res: bytes) -> Outcome:
     :raises DecodeError: for a reason that is no term.
     """
     usual = TRIPLE + res + RETURN
-    if message.startswith(usual, offset):
+    if message[offset : offset + len(usual)] == usual:
         value, _ = decode_term(message, offset + len(usual))
         return Returned(value)
     reason, _ = decode_term(message, offset)

@@ -76,7 +76,7 @@ def test_command_on_one_node(erlang_node: ErlangNode, words: list[str]) -> None:
 #: one here has seen that the command needs it.
 FOR_MEMORY = {
     "_md5", "_struct", "copy", "dataclasses", "gc", "signal", "struct",
-    "iris_admin", "iris_admin.calls", "iris_admin.client", "iris_admin.codec_choice", "iris_admin.collector",
+    "iris_admin", "iris_admin.calls", "iris_admin.client", "iris_admin.codec_choice", "iris_admin.large_term",
     "iris_admin.cookie", "iris_admin.errors", "iris_admin.json_values", "iris_admin.node_name", "iris_admin.records",
     "iris_admin.runner", "iris_admin.terms", "iris_admin.text", "iris_admin.version",
     "iris_admin.cli", "iris_admin.cli.command", "iris_admin.cli.commands", "iris_admin.cli.commands.memory",
@@ -90,7 +90,7 @@ FOR_MEMORY = {
     "iris_admin.proto.io_protocol", "iris_admin.proto.rpc", "iris_admin.proto.services",
     "iris_admin.transport", "iris_admin.transport.connector", "iris_admin.transport.dialing",
     "iris_admin.transport.io_thread", "iris_admin.transport.link", "iris_admin.transport.retry",
-    "iris_admin.transport.stream",
+    "iris_admin.transport.stream", "iris_admin.transport.waiters",
 }  # fmt: skip
 
 

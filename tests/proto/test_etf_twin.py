@@ -435,7 +435,7 @@ def test_other_threads_have_their_turn_beside_a_large_term(twin: ModuleType) -> 
     other = threading.Thread(target=work)
     other.start()
     try:
-        sys.setswitchinterval(60)  # nobody is made to give way
+        sys.setswitchinterval(1e-4)  # how soon the other asks for its turn
         before = turns
         term = twin.decode(data, max_size=_etf_decode.DEFAULT_MAX_SIZE)
         after = turns

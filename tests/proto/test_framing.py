@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iris_admin.errors import ProtocolError
-from iris_admin.proto import framing
+from iris_admin.proto import framing, long_message
 from iris_admin.proto.framing import FragmentAssembler, FrameReader, fragment_frames, whole_frame
 
 
@@ -114,6 +115,35 @@ class TestFragmentAssembler:
     def test_fragments_of_any_size(self, message: bytes, cuts: list[int], sequence: int) -> None:
         # Without EXIT_PAYLOAD a control tuple itself may be cut, so the cuts are at any place.
         assert assembled(fragments(sequence, message, [min(cut, len(message)) for cut in cuts])) == [message]
+
+    @given(st.lists(st.binary(max_size=60), min_size=1, max_size=20), st.integers(0, 200), st.integers(0, 9))
+    def test_room_that_is_made_before_all_has_come(self, pieces: list[bytes], trusted: int, said: int) -> None:
+        """Whatever the peer said of how much comes."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(long_message, "_ROOM_FROM", 32)
+            patch.setattr(long_message, "_MOST_TRUSTED", trusted)
+            message = long_message.LongMessage()
+            for number, piece in enumerate(pieces):
+                message.add(memoryview(piece), max(0, (len(pieces) + said - number) * 10 - 50))
+            whole = message.whole()
+        assert whole == b"".join(pieces)
+        assert type(whole) is bytes or (type(whole) is memoryview and whole.readonly)
+
+    @pytest.mark.parametrize("size", [(1 << 20) - 1, 1 << 20, 3_000_000])
+    def test_very_long_messages(self, size: int) -> None:
+        message = bytes(range(251)) * (size // 251 + 1)
+        frames = b"".join(fragment_frames(5, b"control", message[:size]))
+        assert assembled(read(FrameReader(), frames)) == [b"control" + message[:size]]
+
+    def test_what_a_peer_says_of_a_messages_length_takes_no_memory(self) -> None:
+        assembler = FragmentAssembler()
+        tracemalloc.start()
+        try:
+            body = b"\x83E" + struct.pack(">QQ", 7, 2**63) + b"\0" + bytes(2 << 20)
+            assert assembler.receive_frame(body) is None
+            assert tracemalloc.get_traced_memory()[1] < 20 << 20
+        finally:
+            tracemalloc.stop()
 
     @given(st.data())
     def test_interleaved_messages(self, data: st.DataObject) -> None:

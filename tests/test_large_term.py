@@ -1,16 +1,18 @@
-"""The cyclic garbage collector is paused together, and comes back as it was."""
+"""While large terms are decoded, the collector is paused and threads take turns more often; then all is as before."""
 
 from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from iris_admin.collector import without_collector
 from iris_admin.errors import DecodeError
+from iris_admin.large_term import decode_large
 from iris_admin.proto import etf
 
 
@@ -19,24 +21,26 @@ def was_enabled(request: pytest.FixtureRequest) -> Iterator[bool]:
     """The collector is on, or off, when the test begins; and on again afterwards."""
     if not request.param:
         gc.disable()
+    interval = sys.getswitchinterval()
     yield request.param
     gc.enable()
+    assert sys.getswitchinterval() == interval
 
 
 def test_the_collector_is_paused_and_comes_back(was_enabled: bool) -> None:
-    assert without_collector(gc.isenabled) is False
+    assert decode_large(gc.isenabled) is False
     assert gc.isenabled() is was_enabled
 
 
 def test_arguments_and_results_go_through() -> None:
-    assert without_collector(sorted, [2, 1, 3], reverse=True) == [3, 2, 1]
+    assert decode_large(sorted, [2, 1, 3], reverse=True) == [3, 2, 1]
 
 
 def test_pauses_within_a_pause(was_enabled: bool) -> None:
     def outer() -> tuple[bool, bool]:
-        return without_collector(gc.isenabled), gc.isenabled()
+        return decode_large(gc.isenabled), gc.isenabled()
 
-    assert without_collector(outer) == (False, False)
+    assert decode_large(outer) == (False, False)
     assert gc.isenabled() is was_enabled
 
 
@@ -46,7 +50,7 @@ def test_an_error_ends_the_pause(was_enabled: bool, error: type[BaseException]) 
         raise error
 
     with pytest.raises(error):
-        without_collector(fail)
+        decode_large(fail)
     assert gc.isenabled() is was_enabled
 
 
@@ -55,7 +59,7 @@ class Pause:
 
     def __init__(self) -> None:
         self._begun, self._end = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=without_collector, args=(self._run,), daemon=True)
+        self._thread = threading.Thread(target=decode_large, args=(self._run,), daemon=True)
         self._thread.start()
         assert self._begun.wait(10)
 
@@ -78,6 +82,42 @@ def test_pauses_of_threads_may_overlap(was_enabled: bool) -> None:
     assert not gc.isenabled()
     third.end()
     assert gc.isenabled() is was_enabled
+
+
+def test_threads_take_turns_more_often() -> None:
+    usual = sys.getswitchinterval()
+    assert decode_large(sys.getswitchinterval) < usual
+    assert sys.getswitchinterval() == usual
+    # What the program sets itself stays so, and is not made longer.
+    decode_large(sys.setswitchinterval, 0.25)
+    try:
+        assert sys.getswitchinterval() == 0.25
+        sys.setswitchinterval(1e-5)
+        assert decode_large(sys.getswitchinterval) == pytest.approx(1e-5)
+        assert sys.getswitchinterval() == pytest.approx(1e-5)
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def test_another_thread_runs_while_a_large_term_is_decoded() -> None:
+    data = etf.encode([(1.5, b"x" * 100)] * 300_000)
+    begun, over = threading.Event(), threading.Event()
+    turns = 0
+
+    def count() -> None:
+        nonlocal turns
+        while not over.is_set():
+            turns += begun.is_set()
+            time.sleep(0)  # gives the interpreter back, so that it has to ask for it
+
+    counting = threading.Thread(target=count)
+    counting.start()
+    begun.set()
+    etf.decode(data)
+    seen = turns
+    over.set()
+    counting.join()
+    assert seen > 10
 
 
 def test_many_threads_decode_large_terms(was_enabled: bool) -> None:
@@ -125,7 +165,7 @@ def test_a_fork_leaves_pauses_behind(was_enabled: bool) -> None:
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
-        os.write(writer, b"%d%d" % (gc.isenabled(), without_collector(gc.isenabled)))
+        os.write(writer, b"%d%d" % (gc.isenabled(), decode_large(gc.isenabled)))
         os._exit(0)
     os.waitpid(child, 0)
     pause.end()
