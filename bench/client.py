@@ -173,7 +173,7 @@ def _frames(data: bytes) -> int:
 
 
 def large(node: Node, _count: int) -> list[float]:
-    """One reply of many rows, received and decoded; to free it again is not counted, as the BEAM does that elsewhere."""
+    """One reply of many rows, received and decoded. To free it is not counted: the BEAM does that afterwards, too."""
     replies = []
     return [timed(lambda: replies.append(node.call(MODULE, "rows", timeout=60)))]
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from bench.nodes import compiled
 from bench.report import Row
-from iris_admin.collector import without_collector
+from iris_admin.large_term import decode_large
 from iris_admin.proto import _etf_decode, _etf_encode
 
 ERLANG_MODULE = "iris_admin_bench_codec"
@@ -107,8 +107,8 @@ def codecs() -> list[Codec]:
     found = []
     twin = _module("iris_admin.proto._etf")
     if twin is not None:
-        found.append(Codec("compiled", lambda data: without_collector(twin.decode, data), twin.encode))
-    found.append(Codec("pure", lambda data: without_collector(_etf_decode.decode, data), _etf_encode.encode, rounds=3))
+        found.append(Codec("compiled", lambda data: decode_large(twin.decode, data), twin.encode))
+    found.append(Codec("pure", lambda data: decode_large(_etf_decode.decode, data), _etf_encode.encode, rounds=3))
     term = _module("term.codec")
     if term is not None and _module("term.native_codec_impl") is not None:
         found.append(Codec("Term (Rust)", lambda data: term.binary_to_term(data)[0], term.term_to_binary, rounds=3))

@@ -85,6 +85,7 @@ def compare(pure: Callable[..., Any], compiled: Callable[..., Any], *arguments: 
 def compare_decoding(twin: ModuleType, data: bytes) -> None:
     compare(_etf_decode.decode, twin.decode, data)
     compare(_etf_decode.decode_term, twin.decode_term, data, 1)
+    compare(_etf_decode.decode_term, twin.decode_term, memoryview(data), 1)
 
 
 def compare_encoding(twin: ModuleType, value: object) -> None:
