@@ -21,6 +21,7 @@ import iris_admin
 from iris_admin import aio
 from iris_admin.calls import encode_call
 from iris_admin.client import Node, dialing_for
+from iris_admin.proto.connection import CallEnded
 from tests.support.erlang import ErlangNode
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,14 +109,54 @@ def threads(node: Node, count: int) -> list[float]:
         for _ in range(count // IN_FLIGHT):
             node.call("erlang", "node")
 
-    def run() -> None:
-        callers = [threading.Thread(target=call) for _ in range(IN_FLIGHT)]
-        for caller in callers:
-            caller.start()
-        for caller in callers:
-            caller.join()
+    callers = [threading.Thread(target=call) for _ in range(IN_FLIGHT)]
+    return [timed(lambda: _run_all(callers))]
 
-    return [timed(run)]
+
+def plain_threads(_node: Node, count: int) -> list[float]:
+    """The same by a connection whose answers a thread of its own reads, and hands over: what is usual elsewhere."""
+    sock, connection = dialing_for(os.environ["IRIS_ADMIN_NODE"]).dial(time.monotonic() + 10)
+    sock.settimeout(None)
+    arguments = encode_call("erlang", "node", ())
+    lock = threading.Lock()
+    waiting: dict[int, tuple[threading.Lock, list[CallEnded]]] = {}
+
+    def read() -> None:
+        while data := sock.recv(65536):
+            with lock:
+                connection.receive_data(data, time.monotonic())
+                while event := connection.next_event():
+                    if isinstance(event, CallEnded):
+                        is_over, result = waiting.pop(event.call_id)
+                        result.append(event)
+                        is_over.release()
+
+    def call() -> None:
+        for _ in range(count // IN_FLIGHT):
+            is_over, result = threading.Lock(), list[CallEnded]()
+            is_over.acquire()
+            with lock:
+                waiting[connection.call("erlang", "node", arguments, time.monotonic())] = is_over, result
+                sock.sendall(connection.data_to_send())
+            is_over.acquire()
+            result[0].outcome()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    callers = [threading.Thread(target=call) for _ in range(IN_FLIGHT)]
+    try:
+        return [timed(lambda: _run_all(callers))]
+    finally:
+        sock.shutdown(socket.SHUT_RDWR)
+        reader.join()
+        sock.close()
+
+
+def _run_all(callers: list[threading.Thread]) -> None:
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
 
 
 def tasks(_node: Node, count: int) -> list[float]:
@@ -197,7 +238,7 @@ def beside_large(node: Node, count: int) -> list[float]:
 
 def main() -> None:
     """Serve requests until standard input ends."""
-    served = (sequential, submitted, mapped, threads, tasks, bare, large, beside_large)
+    served = (sequential, submitted, mapped, threads, plain_threads, tasks, bare, large, beside_large)
     functions = {function.__name__: function for function in served}
     with iris_admin.connect(os.environ["IRIS_ADMIN_NODE"]) as node:
         node.call("erlang", "node")

@@ -12,7 +12,7 @@ from bench.report import Row
 ROWS = 100_000
 ROUNDS = 7
 SMALL_ROUNDS = 3
-SMALL_CALLS = 1000
+SMALL_CALLS = 5000
 
 
 def measure() -> list[Row]:
