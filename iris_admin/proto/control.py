@@ -6,7 +6,6 @@ variants with a trace token (``_TT``) mean the same as the plain ones; :func:`re
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from iris_admin.errors import ProtocolError
@@ -17,9 +16,10 @@ if TYPE_CHECKING:
     from iris_admin.proto.long_message import Body
 
 
-class Operation(IntEnum):
+class Operation:
     """First element of a control tuple."""
 
+    # Plain numbers, as they stand in messages; an IntEnum takes longer to define than a call lasts.
     LINK = 1
     SEND = 2
     EXIT = 3
@@ -41,7 +41,7 @@ class Operation(IntEnum):
 
 
 #: Trace-token variant → plain operation and the index of the token in the tuple.
-_WITH_TRACE_TOKEN: dict[int, tuple[Operation, int]] = {
+_WITH_TRACE_TOKEN: dict[int, tuple[int, int]] = {
     12: (Operation.SEND, 3),
     13: (Operation.EXIT, 3),
     16: (Operation.REG_SEND, 4),
@@ -76,6 +76,8 @@ _SHAPES: dict[int, str] = {
     Operation.UNLINK_ID: "ipp",
     Operation.UNLINK_ID_ACK: "ipp",
 }
+#: All operations that are known.
+OPERATIONS = tuple(_SHAPES)
 # The atoms true and false are bools here.
 _KINDS: dict[str, tuple[type, ...]] = {
     "p": (Pid,),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enum import IntFlag
 
-
-class DistributionFlags(IntFlag):
+class DistributionFlags:
     """The capability bits, by the names that OTP gives them (without ``DFLAG_``)."""
+
+    # Plain numbers: an IntFlag takes longer to define than the handshake lasts.
 
     PUBLISHED = 0x1
     ATOM_CACHE = 0x2
@@ -46,7 +46,7 @@ _F = DistributionFlags
 
 #: What we announce. PUBLISHED is missing, which makes us a hidden node; the atom caches are missing, because
 #: they save an administrator's few calls nothing; ALTACT_SIG is missing, so its signals are never sent to us.
-OUR_FLAGS: DistributionFlags = (
+OUR_FLAGS = (
     _F.EXTENDED_REFERENCES
     | _F.DIST_MONITOR
     | _F.FUN_TAGS
@@ -75,6 +75,11 @@ OUR_FLAGS: DistributionFlags = (
 )
 
 #: Without these on the other side we cannot work: they came with OTP 23 to 25.
-NEEDED_FROM_PEER: DistributionFlags = (
+NEEDED_FROM_PEER = (
     _F.BIG_CREATION | _F.EXIT_PAYLOAD | _F.FRAGMENTS | _F.HANDSHAKE_23 | _F.SPAWN | _F.UNLINK_ID | _F.V4_NC
 )
+
+
+def flag_names(flags: int) -> list[str]:
+    """The names of those that are set, the lowest bit first."""
+    return [name for name, bit in vars(DistributionFlags).items() if name.isupper() and flags & bit]

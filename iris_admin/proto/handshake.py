@@ -18,12 +18,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from enum import Enum, auto
 from functools import partial
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from iris_admin.errors import CookieMismatch, HandshakeRefused, ProtocolError, TlsRequired
-from iris_admin.proto.flags import NEEDED_FROM_PEER, OUR_FLAGS, DistributionFlags
+from iris_admin.proto.flags import NEEDED_FROM_PEER, OUR_FLAGS, DistributionFlags, flag_names
 from iris_admin.records import record
 
 _NAME_HEAD = struct.Struct(">cQIH")
@@ -43,13 +42,6 @@ _STATUS_HINTS = {
 #: Characters of a status that an error quotes, and of the name of a node, which is an atom.
 _LONGEST_WORD = 80
 _LONGEST_NAME = 255
-
-
-class _Waiting(Enum):
-    FOR_STATUS = auto()
-    FOR_CHALLENGE = auto()
-    FOR_ACK = auto()
-    DONE = auto()
 
 
 @record
@@ -113,7 +105,8 @@ class Handshake:
         self._challenge = challenge
         self._creation = creation
         self._length_bytes = length_bytes
-        self._waiting = _Waiting.FOR_STATUS
+        #: What the node is to send next; None when the handshake is done.
+        self._waiting_for: Literal["status", "challenge", "ack"] | None = "status"
         self._buffer = b""
         if name is None:
             flags, self._name = OUR_FLAGS | DistributionFlags.NAME_ME, host
@@ -136,10 +129,10 @@ class Handshake:
         :raises ProtocolError: the node said something else altogether.
         """
         self._buffer += data
-        while self._waiting is not _Waiting.DONE:
+        while self._waiting_for is not None:
             if len(self._buffer) < self._length_bytes:
                 return
-            if self._buffer[:2] == _TLS_ALERT and self._waiting is _Waiting.FOR_STATUS and self._length_bytes == 2:
+            if self._buffer[:2] == _TLS_ALERT and self._waiting_for == "status" and self._length_bytes == 2:
                 raise TlsRequired(
                     f"{self._peer} uses TLS distribution",
                     node=self._peer,
@@ -157,7 +150,7 @@ class Handshake:
     def receive_eof(self) -> HandshakeRefused | CookieMismatch:
         """Explain the node's closing of the connection before the handshake was done."""
         # A node that begins to acknowledge has found our digest in order.
-        if self._waiting is _Waiting.FOR_ACK and not self._buffer:
+        if self._waiting_for == "ack" and not self._buffer:
             return CookieMismatch(
                 f"{self._peer} closed the connection on our digest: it does not share our cookie",
                 node=self._peer,
@@ -187,11 +180,11 @@ class Handshake:
     def _receive_message(self, message: bytes) -> None:
         tag = message[:1]
         try:
-            if self._waiting is _Waiting.FOR_STATUS and tag == b"s":
+            if self._waiting_for == "status" and tag == b"s":
                 self._receive_status(message[1:])
-            elif self._waiting is _Waiting.FOR_CHALLENGE and tag == b"N":
+            elif self._waiting_for == "challenge" and tag == b"N":
                 self._receive_challenge(message)
-            elif self._waiting is _Waiting.FOR_ACK and tag == b"a":
+            elif self._waiting_for == "ack" and tag == b"a":
                 self._receive_ack(message[1:17])
             else:
                 raise self._nonsense(message)
@@ -218,7 +211,7 @@ class Handshake:
                 status=word,
                 hint=_STATUS_HINTS.get(word),
             )
-        self._waiting = _Waiting.FOR_CHALLENGE
+        self._waiting_for = "challenge"
 
     def _receive_challenge(self, message: bytes) -> None:
         _, flags, challenge, _creation, name_length = _CHALLENGE_HEAD.unpack_from(message)
@@ -235,15 +228,17 @@ class Handshake:
         missing = NEEDED_FROM_PEER & ~flags
         if missing:
             raise HandshakeRefused(
-                f"{name} is too old: it lacks {missing!r}", node=name, hint="iris_admin speaks to OTP 25 and later."
+                f"{name} is too old: it lacks {', '.join(flag_names(missing))}",
+                node=name,
+                hint="iris_admin speaks to OTP 25 and later.",
             )
         self._to_send += self._frame(b"r" + struct.pack(">I", self._challenge) + digest(self._cookie, challenge))
-        self._waiting = _Waiting.FOR_ACK
+        self._waiting_for = "ack"
 
     def _receive_ack(self, their_digest: bytes) -> None:
         if their_digest != digest(self._cookie, self._challenge):
             raise CookieMismatch(
                 f"{self._peer} could not prove that it knows our cookie", node=self._peer, hint=_COOKIE_HINT
             )
-        self._waiting = _Waiting.DONE
+        self._waiting_for = None
         self.joined = Joined(self._peer, self._name, self._creation)

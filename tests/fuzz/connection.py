@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iris_admin.errors import DecodeError, EncodeError, ProtocolError
 from iris_admin.proto.connection import CallEnded, Connected, Connection, Lost
-from iris_admin.proto.control import Operation
+from iris_admin.proto.control import OPERATIONS as KNOWN_OPERATIONS
 from iris_admin.proto.etf import encode_term
 from iris_admin.proto.rpc import Returned
 from iris_admin.terms import Atom, ImproperList, Pid, Reference
@@ -25,7 +25,7 @@ LEAVES = [
     *(ImproperList((Atom("alias"),), ALIAS), (Atom("io_request"), REMOTE, ALIAS, (Atom("put_chars"), Atom("x"), b"y"))),
     *((Atom("erpc"), Atom("execute_call"), 4), [Atom("link"), Atom("monitor")], Atom("io_lib"), Atom("format")),
 ]
-OPERATIONS = [*Operation, 12, 13, 16, 18, 23, 25, 27, 30, 32, 34]
+OPERATIONS = [*KNOWN_OPERATIONS, 12, 13, 16, 18, 23, 25, 27, 30, 32, 34]
 
 
 def joined() -> Connection:
