@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from iris_admin.errors import CallTimeout, DecodeError, EncodeError, RemoteError
 from iris_admin.proto.connection import CallEnded
@@ -38,13 +37,17 @@ def encode_calls(module: str, function: str, arguments: Sequence[Sequence[Term]]
     return [encode_call(module, function, args) for args in arguments]
 
 
-class Called(NamedTuple):
+class Called:
     """What was called, and where."""
 
-    node: str
-    module: str
-    function: str
-    arity: int
+    # No record: there is one for each call, and this is made faster.
+    __slots__ = ("arity", "function", "module", "node")
+
+    def __init__(self, node: str, module: str, function: str, arity: int) -> None:
+        self.node = node
+        self.module = module
+        self.function = function
+        self.arity = arity
 
     def __str__(self) -> str:
         return f"{self.module}:{self.function}/{self.arity} on {self.node}"

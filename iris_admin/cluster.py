@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -137,7 +136,7 @@ class Cluster:
         if name in self._nodes:
             return self._nodes[name]
         if name in self.unreachable:
-            raise copy.copy(self.unreachable[name])
+            raise self.unreachable[name].copy()
         raise ConfigError(f"{name} is no node of this cluster", node=name, hint=f"Its nodes: {', '.join(self.nodes)}")
 
     def refresh(self) -> None:

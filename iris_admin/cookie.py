@@ -6,7 +6,6 @@ A cookie is never logged and never shown; a failed connection shows its :func:`f
 from __future__ import annotations
 
 import os
-import re
 import stat
 
 from iris_admin.errors import ConfigError
@@ -17,9 +16,6 @@ COOKIE_FILE_VARIABLE = "IRIS_ADMIN_COOKIE_FILE"
 
 #: Longer ones are refused by the VM, since a cookie is an atom.
 _MAX_LENGTH = 255
-
-#: What the VM takes from a file (``auth:check_cookie/2``): its first line, blanks included, if nothing else follows.
-_IN_FILE = r"([ -~]*)[\r\n ]*"
 
 
 @record
@@ -94,10 +90,11 @@ def read_cookie_file(file: str | os.PathLike[str]) -> Cookie:
             f"the cookie file {path} is open to others (mode {mode & 0o777:o}); a node refuses it as well",
             hint=f"chmod 400 {path}",
         )
-    first_line = re.fullmatch(_IN_FILE, value)
-    if first_line is None:
+    # What the VM takes from it (auth:check_cookie/2): the first line, blanks included, if nothing else follows.
+    line, _, rest = value.replace("\r", "\n").partition("\n")
+    if not (line.isascii() and line.isprintable()) or rest.strip("\n "):
         raise ConfigError(f"the cookie file {path} holds more than one line of ASCII; a node refuses it as well")
-    return _checked(first_line[1], path)
+    return _checked(line, path)
 
 
 def _checked(value: str, source: str) -> Cookie:

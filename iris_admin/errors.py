@@ -45,7 +45,7 @@ Each carries ``node`` (the node concerned, or None), ``hint`` (what to do next, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 if TYPE_CHECKING:
     from iris_admin.terms import Term
@@ -90,6 +90,10 @@ class IrisAdminError(Exception):
         from iris_admin.text import printable
 
         return printable(super().__str__(), keep="\n")
+
+    def copy(self) -> Self:
+        """The same error, to be raised once more: a traceback grows where an error is raised."""
+        return cast("Self", _restore(type(self), self.args, self.__dict__.copy()))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, self.__dict__.copy())

@@ -8,11 +8,11 @@ import socket
 from iris_admin.errors import ConfigError
 from iris_admin.records import record
 
-#: What may stand before the ``@``, and what a host may be made of: net_kernel accepts the same.
-_NAME = re.compile(r"[A-Za-z0-9_\-]+")
-_HOST = re.compile(r"[\w.\-:]+")
+#: What a name may be made of before the ``@``, and a host besides letters and digits: net_kernel accepts the same.
+_IN_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_IN_HOST = frozenset("_.-:")
 #: What a node makes up for a client that asks for a name: 64 random bits to the base of 36, without leading zeros.
-_GIVEN = re.compile(r"[0-9A-Z]{10,13}")
+_GIVEN = r"[0-9A-Z]{10,13}"
 
 
 @record
@@ -39,7 +39,7 @@ class NodeName:
     @property
     def is_given(self) -> bool:
         """Whether it looks like a name that a node has made up for a client: an administrator, or a remote shell."""
-        return _GIVEN.fullmatch(self.name) is not None
+        return re.fullmatch(_GIVEN, self.name) is not None
 
     @classmethod
     def parse(cls, text: str) -> NodeName:
@@ -60,13 +60,17 @@ class NodeName:
             host, _, port_text = host.partition(":")
             if not port_text:
                 raise _bad(text)
-        if not _NAME.fullmatch(name) or not _HOST.fullmatch(host):
+        if not (name and _IN_NAME.issuperset(name)) or not (host and all(map(_may_be_in_host, host))):
             raise _bad(text)
         if not port_text:
             return cls(name, host)
         if not (port_text.isdecimal() and len(port_text) <= 5 and 0 < int(port_text) < 65536):
             raise ConfigError(f"{port_text!r} is no TCP port, in the node name {text!r}")
         return cls(name, host, int(port_text))
+
+
+def _may_be_in_host(character: str) -> bool:
+    return character.isalnum() or character in _IN_HOST
 
 
 def short_host_name() -> str:

@@ -7,7 +7,6 @@ knows every shared option; what is given further to the right counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -154,15 +153,16 @@ def _shared_options() -> list[click.Option]:
     ]
 
 
-def _hidden(option: click.Option) -> click.Option:
-    option = copy(option)
-    option.hidden = True
-    return option
+def _changed(option: click.Option, **changes: Any) -> click.Option:
+    """A copy of an option with other attributes. Making it anew would take longer, as would importing copy."""
+    copied = object.__new__(type(option))
+    vars(copied).update(vars(option), **changes)
+    return copied
 
 
 _SHOWN = _shared_options()
 # In the help of a command they would hide its own options, and in each the same text.
-_HIDDEN = [_hidden(option) for option in _SHOWN]
+_HIDDEN = [_changed(option, hidden=True) for option in _SHOWN]
 _EPILOG = "The options of iris-admin itself, such as -n and -o, may stand here too: see iris-admin --help."
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -188,9 +188,7 @@ def _without(taken: set[str], option: click.Option) -> click.Option:
     """A shared option without the letters that a command uses itself, such as ``-n`` for a number."""
     if taken.isdisjoint(option.opts):
         return option
-    option = copy(option)
-    option.opts = [opt for opt in option.opts if opt not in taken]
-    return option
+    return _changed(option, opts=[opt for opt in option.opts if opt not in taken])
 
 
 class _WithSharedOptions(click.Command):

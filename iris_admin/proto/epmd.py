@@ -25,7 +25,7 @@ _PORT2_RESP = 119
 _NAMES_REQ = 110
 _DUMP_REQ = 100
 _PORT2_RESP_HEAD = struct.Struct(">HBBHHH")
-_DUMPED = re.compile(r"(active|old/unused) name +<(.*)>,? (?:at port|port =) (\d{1,5}), fd = -?\d+ *", re.ASCII)
+_DUMPED = r"(active|old/unused) name +<(.*)>,? (?:at port|port =) ([0-9]{1,5}), fd = -?[0-9]+ *"
 _HIGHEST_PORT = 65535
 #: Characters of a strange line that an error quotes.
 _QUOTED = 80
@@ -113,7 +113,7 @@ def read_dump_response(data: bytes) -> tuple[dict[str, int], dict[str, int]]:
     gone: dict[str, int] = {}
     # EPMD sends the zero at the end of each of its strings, too.
     for line in data[4:].decode("utf-8", "replace").replace("\0", "").splitlines():
-        found = _DUMPED.fullmatch(line)
+        found = re.fullmatch(_DUMPED, line)
         if found is None or not _is_port(found[3]):
             raise ProtocolError(f"this is no line of what EPMD remembers: {line[:_QUOTED]!r}")
         (active if found[1] == "active" else gone)[found[2]] = int(found[3])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 import time
 
@@ -80,7 +79,7 @@ class Connector:
                     f"{self.dialing.target} could not be reached in time", node=str(self.dialing.target)
                 )
             if attempt.error is not None and attempt.patient:
-                raise copy.copy(attempt.error)
+                raise attempt.error.copy()
 
     def close(self) -> None:
         """Close the link, and make no other."""
@@ -93,7 +92,7 @@ class Connector:
     def close_soon(self) -> None:
         """Close the link, for a finalizer: takes no lock."""
         self._closed = True
-        link = self._link
+        link = self.link
         if link is not None:
             link.close_soon()
 
@@ -113,7 +112,7 @@ class Connector:
             return link
         except BaseException as error:
             if isinstance(error, IrisAdminError):
-                attempt.error = copy.copy(error)
+                attempt.error = error.copy()
             if link is not None:
                 link.close()
             raise

@@ -7,7 +7,6 @@ answer over from a reader thread would double the time of a short call. The I/O 
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import select
 import selectors
@@ -157,7 +156,7 @@ class Link:
                 self._take_over()
             with self._lock:
                 if self.lost is not None:
-                    raise copy.copy(self.lost)
+                    raise self.lost.copy()
                 call_id = self._connection.call(module, function, args, time.monotonic())
                 self._flush()
             data = self._receive_soon()
@@ -168,7 +167,7 @@ class Link:
                 outcome: CallEnded | BlockedCaller | None = self._connection.take_end(call_id)
                 if outcome is None:
                     if self.lost is not None:
-                        raise copy.copy(self.lost)
+                        raise self.lost.copy()
                     outcome = self._waiters[call_id] = BlockedCaller(deadline)
                     outcome.call_id = call_id
             if self._connection.has_events:
@@ -261,7 +260,7 @@ class Link:
         try:
             with self._lock:
                 if self.lost is not None:
-                    raise copy.copy(self.lost)
+                    raise self.lost.copy()
                 call_id = self._connection.call(module, function, args, time.monotonic(), capture=capture)
                 self._waiters[call_id] = waiter
                 if isinstance(waiter, BlockedCaller):
@@ -282,7 +281,7 @@ class Link:
         try:
             with self._lock:
                 if self.lost is not None:
-                    raise copy.copy(self.lost)
+                    raise self.lost.copy()
                 now = time.monotonic()
                 for index in caller.next_ones():
                     call_id = self._connection.call(module, function, arguments[index], now)
@@ -307,7 +306,7 @@ class Link:
             self._take_over()
         with self._lock:
             if self.lost is not None:
-                raise copy.copy(self.lost)
+                raise self.lost.copy()
             call_id = self._connection.call(module, function, args, time.monotonic(), capture=capture)
             self._waiters[call_id] = waiter
         return call_id
@@ -560,7 +559,7 @@ class Link:
         self._close_socket()
         for waiter in tuple(self._bereaved):
             # Each raises its own, for a traceback grows where an error is raised.
-            waiter.ended(copy.copy(error))
+            waiter.ended(error.copy())
         self._bereaved.clear()
 
     def _close_socket(self) -> None:
