@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import zipfile
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from html import escape
@@ -17,12 +16,13 @@ from iris_admin.errors import BackupError
 from iris_admin.json_values import to_json_text
 from iris_admin.operations.bundle import FORMAT, BundleContents, summary_lines
 from iris_admin.operations.results import Result, plain
+from iris_admin.records import record
 from iris_admin.state_files import create_private, publish, scratch_name
 from iris_admin.text import printable
 from iris_admin.version import __version__
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Bundle(Result):
     """A bundle that was written.
 

@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from iris_admin.node_name import NodeName
 from iris_admin.operations.identity import identity
 from iris_admin.operations.results import Result, Table
 from iris_admin.proto import epmd
-from iris_admin.records import replace
+from iris_admin.records import record, replace
 from iris_admin.runner import run
 from iris_admin.tls import Tls
 from iris_admin.transport.dialing import Dialing, default_epmd_port, query_epmd
@@ -39,7 +38,7 @@ _FIND_OPTIONS = ("cookie", "cookie_file", "epmd_port", "timeout", "connect_timeo
 _THREADS = 16
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class FoundNode(Result):
     """A node that a host's EPMD knows.
 

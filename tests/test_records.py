@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 import pickle
 import subprocess
@@ -112,6 +113,35 @@ def test_what_help_shows() -> None:
     assert list(inspect.signature(Point).parameters) == ["x", "y", "label"]
     assert str(inspect.signature(Point)) == "(x: 'int', y: 'int' = 0, label: 'str' = 'here')"
     assert Point.__doc__ == "A point."
+
+
+def test_whoever_takes_it_for_a_dataclass_finds_one() -> None:
+    assert dataclasses.is_dataclass(Point)
+    assert [(field.name, field.type) for field in dataclasses.fields(Point(1))] == [
+        ("x", "int"),
+        ("y", "int"),
+        ("label", "str"),
+    ]
+    assert dataclasses.fields(Point)[0].default is dataclasses.MISSING
+    assert dataclasses.fields(Point)[1].default == 0
+    assert dataclasses.asdict(Point(1)) == {"x": 1, "y": 0, "label": "here"}
+    assert dataclasses.replace(Point(1), y=3) == Point(1, 3)
+    assert dataclasses.fields(Empty) == ()
+
+
+def test_methods_of_a_base_stay() -> None:
+    class Base:
+        __slots__ = ()
+
+        def __repr__(self) -> str:
+            return "base"
+
+    @record
+    class Derived(Base):
+        x: int
+
+    assert repr(Derived(1)) == "base"
+    assert Derived(1) == Derived(1)
 
 
 def test_no_reference_to_the_class_that_was_replaced() -> None:

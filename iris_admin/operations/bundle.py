@@ -27,6 +27,7 @@ from iris_admin.operations.settings import settings
 from iris_admin.operations.stats import stats
 from iris_admin.operations.status import status
 from iris_admin.operations.steps import Now, Operation, Progress
+from iris_admin.records import record
 from iris_admin.text import file_name
 
 #: Format of the bundle; its manifest has it.
@@ -75,7 +76,7 @@ SECTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Document(Result):
     """One file of a bundle.
 
@@ -95,7 +96,7 @@ class Document(Result):
     content: Any
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class BundleContents(Result):
     """What a bundle holds.
 
@@ -115,7 +116,7 @@ class BundleContents(Result):
     documents: Table[Document]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class BundleCost(Result):
     """What making a bundle costs a cluster.
 

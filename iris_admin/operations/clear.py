@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from iris_admin.errors import IrisAdminError
@@ -19,12 +18,13 @@ from iris_admin.operations.evaluate import run_remote
 from iris_admin.operations.guards import reachable_cores, refuse_unknown_user, refuse_when_partitioned
 from iris_admin.operations.offline import StoredKey, StoredMessage, describe, find_stores, read_user_records
 from iris_admin.operations.presence import find_connections
-from iris_admin.operations.results import HIDDEN, Result, Table
+from iris_admin.operations.results import Result, Table
 from iris_admin.operations.roles import Members, members
 from iris_admin.operations.steps import Now, Operation, Progress, SaveBackup
 from iris_admin.operations.users import user_id
 from iris_admin.operations.walk import PROGRESS_EVERY
 from iris_admin.proto.etf import encode
+from iris_admin.records import record
 from iris_admin.terms import Term
 
 #: Records of one transaction, which keeps others from the user's keys.
@@ -34,7 +34,7 @@ BATCH_BYTES = 1 << 20
 _TIMEOUT = 60.0
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class ClearPlan(Result):
     """What would be deleted: exactly these rows, whatever arrives until then.
 
@@ -53,10 +53,12 @@ class ClearPlan(Result):
     total_bytes: int
     keys: Table[StoredKey]
     notes: tuple[str, ...]
-    records: dict[str, tuple[Term, ...]] = field(metadata=HIDDEN)
+    records: dict[str, tuple[Term, ...]]
+
+    _CARRIED = frozenset({"records"})
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Cleared(Result):
     """What was deleted.
 
@@ -187,8 +189,8 @@ def _look(plan: ClearPlan) -> Operation[tuple[int, int, bool]]:
             stored = yield from read_user_records(plan.user, core)
         except IrisAdminError:
             return left, arrived, False
-        for record in stored:
-            if encode(record) in planned:
+        for row in stored:
+            if encode(row) in planned:
                 left += 1
             else:
                 arrived += 1
@@ -213,13 +215,13 @@ def batches(records: Sequence[Term]) -> list[list[Term]]:
     """Records in their order, in groups that one transaction takes."""
     groups: list[list[Term]] = [[]]
     size = 0
-    for record in records:
-        record_size = len(encode(record))
-        if groups[-1] and (len(groups[-1]) >= BATCH or size + record_size > BATCH_BYTES):
+    for row in records:
+        row_size = len(encode(row))
+        if groups[-1] and (len(groups[-1]) >= BATCH or size + row_size > BATCH_BYTES):
             groups.append([])
             size = 0
-        groups[-1].append(record)
-        size += record_size
+        groups[-1].append(row)
+        size += row_size
     return groups if groups[0] else []
 
 

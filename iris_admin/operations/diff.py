@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from iris_admin.operations.evaluate import run_remote
@@ -13,12 +12,13 @@ from iris_admin.operations.redaction import REDACTED
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.settings import Settings, settings
 from iris_admin.operations.steps import Operation
+from iris_admin.records import record
 
 MAX_MODULES = 5000
 _KINDS = ("release", "limit", "application", "setting", "table", "module")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Difference(Result):
     """Something that is not the same on both nodes.
 
@@ -35,7 +35,7 @@ class Difference(Result):
     b: str | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Diff(Result):
     """In what two nodes differ.
 

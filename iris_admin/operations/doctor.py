@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from iris_admin.errors import IrisAdminError
 from iris_admin.operations.checks.finding import FAIL, VERDICTS, Finding, cannot_tell, worst
@@ -12,9 +11,10 @@ from iris_admin.operations.checks.subject import Subject, subject
 from iris_admin.operations.parallel import side_by_side
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.steps import Now, Operation, Progress
+from iris_admin.records import record
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Diagnosis(Result):
     """What all checks found.
 

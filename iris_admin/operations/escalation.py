@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from iris_admin.config import EscalationConfig
 from iris_admin.operations.results import Result, Table
+from iris_admin.records import record
 
 _MEANINGS = {
     "P0": "Service down",
@@ -22,7 +21,7 @@ _CONTACTS = {
 }
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Level(Result):
     """A level of the incident runbook.
 
@@ -36,7 +35,7 @@ class Level(Result):
     response: str
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class EscalationStep(Result):
     """Whom to call when an incident lasts.
 
@@ -50,7 +49,7 @@ class EscalationStep(Result):
     who: str
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Contact(Result):
     """How to reach somebody.
 
@@ -62,7 +61,7 @@ class Contact(Result):
     contact: str
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Escalation(Result):
     """Whom to call when.
 

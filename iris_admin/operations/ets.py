@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 from iris_admin.operations.evaluate import run_remote
@@ -10,6 +9,7 @@ from iris_admin.operations.fields import local_name, number, text
 from iris_admin.operations.names import node_name
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.steps import Operation
+from iris_admin.records import record
 from iris_admin.terms import Atom
 
 TableOrder = Literal["memory", "rows"]
@@ -23,7 +23,7 @@ _CHUNK = 1000
 _TIMEOUT = 60.0
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class EtsTable(Result):
     """An ETS table. Mnesia's tables in memory are such tables too.
 
@@ -47,7 +47,7 @@ class EtsTable(Result):
     owner_name: str | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class EtsTables(Result):
     """The largest ETS tables of a node.
 

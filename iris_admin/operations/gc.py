@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +12,7 @@ from iris_admin.operations.names import node_name
 from iris_admin.operations.processes import WITHIN, By, describe, find_process, rank
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.steps import Call, Operation, Progress
+from iris_admin.records import record
 from iris_admin.terms import Atom, Pid, Term
 
 #: How long to wait for the processes of one request, in seconds.
@@ -27,7 +27,7 @@ BATCH_SECONDS = 60.0
 _SAMPLES = 20
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Collected(Result):
     """A process whose garbage was collected. None stands for a process that has ended meanwhile.
 
@@ -49,7 +49,7 @@ class Collected(Result):
     answered: bool
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Gc(Result):
     """What a collection of garbage gave back. The node's totals also change by what else it does meanwhile.
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from iris_admin.operations.evaluate import run_remote
 from iris_admin.operations.names import node_name
 from iris_admin.operations.results import Result
 from iris_admin.operations.roles import Role, role_of
 from iris_admin.operations.steps import Operation
 from iris_admin.proto.io_protocol import chardata_to_str
+from iris_admin.records import record
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Identity(Result):
     """Who a node is.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,7 @@ from iris_admin.operations.steps import (
     SaveBackup,
 )
 from iris_admin.proto.io_protocol import chardata_to_str
+from iris_admin.records import record, replace
 from iris_admin.syntax import format_term
 from iris_admin.terms import Atom
 
@@ -52,7 +52,7 @@ _ANSWER_WITHIN = 3.0
 _LOG_EVENTS_KEPT = 1000
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class EndingPlan(Result):
     """What ending a node would mean.
 
@@ -82,7 +82,7 @@ class EndingPlan(Result):
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Ended(Result):
     """What came of stopping, restarting or starting a node.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from iris_admin.operations.log_text import Event, Fold, complete, events, first_
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.steps import Operation, Pause, Progress
 from iris_admin.proto.io_protocol import chardata_to_str
+from iris_admin.records import record, replace
 from iris_admin.terms import Term
 
 #: One reply's share of a file, in bytes: it must not hold up the link.
@@ -37,7 +38,7 @@ _NO_FILES = {"directory": "it is a directory", "device": "it is a device", "othe
 _PATIENCE = 1.0
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class LogFile(Result):
     """A log file of a node.
 
@@ -62,7 +63,7 @@ class LogFile(Result):
     problem: str | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class LogEntry(Result):
     """What was logged at once, or a row of known noise.
 
@@ -82,7 +83,7 @@ class LogEntry(Result):
     folded: int
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Logs(Result):
     """The end of a node's log files.
 

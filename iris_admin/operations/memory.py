@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from iris_admin.operations.names import node_name
 from iris_admin.operations.results import Result
 from iris_admin.operations.steps import Call, Operation
+from iris_admin.records import record
 
 #: The kinds of memory, as ``erlang:memory/0`` calls them.
 KINDS = ("total", "processes", "processes_used", "system", "atom", "atom_used", "binary", "code", "ets")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Memory(Result):
     """What ``erlang:memory/0`` says, in bytes. Its kinds overlap: ``total`` is ``processes`` + ``system``.
 

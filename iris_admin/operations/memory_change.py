@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from iris_admin.operations.memory import KINDS, Memory, memory
 from iris_admin.operations.results import Result
 from iris_admin.operations.steps import Now, Operation, Pause
+from iris_admin.records import record
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class MemoryChange(Result):
     """How the memory of a node changes, in bytes per second; see :class:`Memory` for the kinds.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from iris_admin.errors import CallTimeout, NotApplicable, RemoteError
 from iris_admin.operations.evaluate import run_remote
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.roles import Role, role
 from iris_admin.operations.steps import Call, Capture, Operation
 from iris_admin.proto.io_protocol import chardata_to_str
+from iris_admin.records import record
 from iris_admin.terms import Atom, Term
 
 #: Tables that are reported; a schema of more is cut, and ``mnesia:info/0``, which is not bounded, is not called then.
@@ -19,7 +18,7 @@ MAX_LOCKS = 10_000
 _NAMED_NODES = 10
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class MnesiaTable(Result):
     """A table of Mnesia as one node sees it. None stands for what this node cannot tell.
 
@@ -53,7 +52,7 @@ class MnesiaTable(Result):
     index: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class MnesiaInfo(Result):
     """Mnesia on a node.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from iris_admin.operations.evaluate import run_remote
 from iris_admin.operations.fields import local_name, number, syntax, text
 from iris_admin.operations.mnesia import MAX_LOCKS, require_mnesia
@@ -11,6 +9,7 @@ from iris_admin.operations.processes import ProcessRow, describe
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.roles import role
 from iris_admin.operations.steps import Call, Operation
+from iris_admin.records import record
 from iris_admin.terms import Atom, Pid, Term
 
 #: Locks of each kind, and transactions, that are reported at most.
@@ -20,7 +19,7 @@ MAX_KEY = 200
 _WHOLE_TABLE = "______WHOLETABLE_____"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class MnesiaLock(Result):
     """A lock, or the wish for one.
 
@@ -44,7 +43,7 @@ class MnesiaLock(Result):
     pid_node: str
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class LockedTable(Result):
     """How many locks a table has.
 
@@ -57,7 +56,7 @@ class LockedTable(Result):
     waiting: int
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class MnesiaLocks(Result):
     """The locks that one node's lock manager knows. Each node has one of its own.
 
@@ -77,7 +76,7 @@ class MnesiaLocks(Result):
     cut: str | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class MnesiaTransaction(Result):
     """A transaction that is under way.
 
@@ -105,7 +104,7 @@ class MnesiaTransaction(Result):
     waiting_locks: int | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class MnesiaTransactions(Result):
     """The transactions that a node knows.
 

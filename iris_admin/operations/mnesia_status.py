@@ -15,6 +15,7 @@ from iris_admin.operations.parallel import side_by_side
 from iris_admin.operations.results import Result, Table, plain
 from iris_admin.operations.roles import Role, members
 from iris_admin.operations.steps import Call, Operation, Pause
+from iris_admin.records import record
 from iris_admin.terms import Atom, Term
 
 #: How long Mnesia's processes have for an answer, in seconds.
@@ -44,7 +45,7 @@ _COUNTERS = {
 }
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class MnesiaNode(Result):
     """Mnesia on a node. None stands for what cannot be told.
 
@@ -105,7 +106,7 @@ class MnesiaNode(Result):
     partition_note: str | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class MnesiaStatus(Result):
     """Mnesia on all nodes that it runs on.
 

@@ -13,6 +13,7 @@ from iris_admin.operations.parallel import side_by_side
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.roles import Members, members
 from iris_admin.operations.steps import Operation, Pause
+from iris_admin.records import record
 from iris_admin.terms import Atom, Term
 
 #: Tables that are reported; a schema of more is cut.
@@ -40,7 +41,7 @@ _ITEMS = (
 _STORAGES = ("ram_copies", "disc_copies", "disc_only_copies")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class MnesiaCopy(Result):
     """One node's copy of a table.
 
@@ -61,7 +62,7 @@ class MnesiaCopy(Result):
     load_reason: str | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class MnesiaTableCopies(Result):
     """A table, and its copies on all nodes that answered.
 
@@ -87,7 +88,7 @@ class MnesiaTableCopies(Result):
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class MnesiaTables(Result):
     """Mnesia's tables across the cluster.
 

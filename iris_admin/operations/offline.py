@@ -19,6 +19,7 @@ from iris_admin.operations.roles import Members, members
 from iris_admin.operations.steps import AllOf, Call, Operation, Progress
 from iris_admin.operations.users import user_id
 from iris_admin.proto.etf import encode
+from iris_admin.records import record
 from iris_admin.terms import Atom, Term
 
 #: Buckets are looked into up to the user's own number of them, and at least this many: an edge that stores what a
@@ -40,7 +41,7 @@ _MAX_HEAP = 64 << 20
 _OFFLINE_MSG = Atom("offline_msg")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class StoredKey(Result):
     """What a core holds for a user under one key.
 
@@ -58,7 +59,7 @@ class StoredKey(Result):
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class StoredMessage(Result):
     """A stored message.
 
@@ -85,7 +86,7 @@ class StoredMessage(Result):
     payload: Term
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Waiting(Result):
     """Rows of all users that wait in a core's write-ahead log, for half a second at most.
 
@@ -98,7 +99,7 @@ class Waiting(Result):
     reason: str | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Offline(Result):
     """What is stored for a user.
 
@@ -198,8 +199,8 @@ def offline_show(
     for store in stores:
 
         def take(records: Sequence[Term], core: str = store.core) -> None:
-            for record in records:
-                messages.extend(describe(record, core, keep_payload=payload))
+            for row in records:
+                messages.extend(describe(row, core, keep_payload=payload))
 
         head = yield from _read(
             wanted,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from iris_admin.operations.fields import number
 from iris_admin.operations.offline import find_stores, iso_time
@@ -13,12 +12,13 @@ from iris_admin.operations.roles import members
 from iris_admin.operations.steps import Operation, Progress
 from iris_admin.operations.users import user_id
 from iris_admin.operations.walk import walk
+from iris_admin.records import record
 from iris_admin.terms import Atom, Term
 
 NOTE = "Somebody may have sent the same text twice on purpose; the store cannot tell that from a duplicate."
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class DuplicateMessage(Result):
     """A message that is stored more than once for a user.
 
@@ -40,7 +40,7 @@ class DuplicateMessage(Result):
     newest: str | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class OfflineDuplicates(Result):
     """Messages that are stored more than once.
 

@@ -13,6 +13,7 @@ from iris_admin.operations.roles import members
 from iris_admin.operations.steps import Local, Operation, Progress
 from iris_admin.operations.users import user_id
 from iris_admin.operations.walk import walk
+from iris_admin.records import record
 from iris_admin.terms import Atom, Term
 
 #: Of a piece, in bytes: a larger one would hold up everything else on the link.
@@ -33,7 +34,7 @@ class Exported:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class OfflineExport(Result):
     """A file with stored messages.
 

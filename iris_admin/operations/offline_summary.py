@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from iris_admin.operations.evaluate import run_remote
 from iris_admin.operations.fields import number
@@ -21,6 +20,7 @@ from iris_admin.operations.roles import members
 from iris_admin.operations.steps import Call, Now, Operation, Progress
 from iris_admin.operations.users import user_bounds
 from iris_admin.operations.walk import MAX_HEAP, walk
+from iris_admin.records import record
 from iris_admin.terms import Atom, Term
 
 #: A user with so many stored messages may lose them at the next login: 12,001 have killed a connection.
@@ -35,7 +35,7 @@ MAX_COUNT = 10_000
 WITHIN = 120.0
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Backlog(Result):
     """What is stored for a user.
 
@@ -64,7 +64,7 @@ class Backlog(Result):
     huge: bool
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class StoreSummary(Result):
     """One table ``offline_msg``.
 
@@ -103,7 +103,7 @@ class StoreSummary(Result):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class OfflineSummary(Result):
     """What is stored offline in a cluster.
 
@@ -123,7 +123,7 @@ class OfflineSummary(Result):
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class OfflineList(Result):
     """Users for whom something is stored, in the order of their names.
 

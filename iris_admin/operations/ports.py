@@ -6,7 +6,6 @@ The node itself says what it listens on, so that a port that another program has
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
@@ -17,6 +16,7 @@ from iris_admin.operations.parallel import side_by_side
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.roles import role_of
 from iris_admin.operations.steps import Door, Knock, Knocked, Operation
+from iris_admin.records import record, replace
 from iris_admin.terms import Pid, Term
 
 CLIENTS, WEBSOCKET, DISTRIBUTION, EPMD, OTHER = "clients", "WebSocket", "distribution", "EPMD", "other"
@@ -33,7 +33,7 @@ _MAX_HEAP = 32_000_000
 KNOCK_TIMEOUT = 3.0
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class ListeningPort(Result):
     """A TCP port that a node listens on, or should listen on.
 
@@ -67,7 +67,7 @@ class ListeningPort(Result):
     problem: str | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Sockets(Result):
     """The sockets of a node, in numbers.
 

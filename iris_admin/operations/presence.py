@@ -17,6 +17,7 @@ from iris_admin.operations.results import Result, Table
 from iris_admin.operations.roles import members
 from iris_admin.operations.steps import Operation
 from iris_admin.operations.users import user_id
+from iris_admin.records import record
 from iris_admin.syntax import format_term
 from iris_admin.terms import Pid, Term
 
@@ -24,7 +25,7 @@ from iris_admin.terms import Pid, Term
 _KINDS = {"iris_edge_conn": "tcp", "iris_ws_lite": "websocket"}
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Connection(Result):
     """A user's connection, as an edge's table has it.
 
@@ -44,7 +45,7 @@ class Connection(Result):
     problem: str | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Belief(Result):
     """What a core believes about a user's presence.
 
@@ -70,7 +71,7 @@ class Belief(Result):
     explanation: str
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class CannotTell(Result):
     """A node that could not say anything.
 
@@ -82,7 +83,7 @@ class CannotTell(Result):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Presence(Result):
     """Where a user is.
 

@@ -30,6 +30,7 @@ from iris_admin.operations.roles import Members, members
 from iris_admin.operations.steps import Operation, Progress
 from iris_admin.operations.users import user_bounds
 from iris_admin.operations.walk import Walked, walk
+from iris_admin.records import record
 from iris_admin.syntax import format_term
 from iris_admin.terms import Atom, Pid, Term
 
@@ -48,7 +49,7 @@ _EXAMPLES: dict[str, Term] = {"Examples": EXAMPLES}
 _ANY_KIND: dict[str, Term] = _EXAMPLES | {"Kinds": [Atom("iris_edge_conn"), Atom("iris_ws_lite"), Atom("other")]}
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class EdgePresence(Result):
     """What an edge's entries lead to.
 
@@ -72,7 +73,7 @@ class EdgePresence(Result):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class CorePresence(Result):
     """What a core believes, and how it agrees with the edges.
 
@@ -107,7 +108,7 @@ class CorePresence(Result):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class PresenceProblem(Result):
     """An example of an entry that is wrong.
 
@@ -123,7 +124,7 @@ class PresenceProblem(Result):
     explanation: str
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class PresenceSummary(Result):
     """Who is connected to a cluster, and whether its cores know.
 
@@ -143,7 +144,7 @@ class PresenceSummary(Result):
     cut: bool
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class PresenceList(Result):
     """Users of whom an edge or a core has an entry, in the order of their names.
 

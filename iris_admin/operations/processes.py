@@ -13,6 +13,7 @@ from iris_admin.operations.fields import local_name, mfa, number, syntax, text
 from iris_admin.operations.names import node_name
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.steps import Call, Operation
+from iris_admin.records import record
 from iris_admin.terms import Atom, Pid, Term, charlist
 
 By = Literal["memory", "reductions", "message_queue_len", "binary"]
@@ -33,7 +34,7 @@ _FRAMES = 20
 _PID = re.compile(r"<?0\.(\d{1,10})\.(\d{1,10})>?")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class ProcessRow(Result):
     """A process in a ranking. None stands for what was not known.
 
@@ -64,7 +65,7 @@ class ProcessRow(Result):
     change: int | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Processes(Result):
     """The first processes of a node in some order.
 
@@ -83,7 +84,7 @@ class Processes(Result):
     processes: Table[ProcessRow]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Process(Result):
     """One process. None stands for what the node does not tell; see :class:`ProcessRow` for what is not told here.
 

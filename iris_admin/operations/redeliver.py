@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from hashlib import sha256
@@ -25,6 +24,7 @@ from iris_admin.operations.results import Result, Table
 from iris_admin.operations.roles import Members, members
 from iris_admin.operations.steps import Call, Operation, Progress, SaveBackup
 from iris_admin.operations.users import user_id
+from iris_admin.records import record
 from iris_admin.terms import Atom, Term
 
 PROMISE = "at least once: a message may arrive twice (under a new id), none is lost"
@@ -44,7 +44,7 @@ class Verdict(Enum):
     WEBSOCKET = "user is on a WebSocket"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class MessageFate(Result):
     """A stored message and what became of it.
 
@@ -60,7 +60,7 @@ class MessageFate(Result):
     fate: Fate
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Redelivery(Result):
     """What a redelivery did.
 

@@ -8,7 +8,6 @@ not put back a second time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +21,7 @@ from iris_admin.operations.results import Result
 from iris_admin.operations.roles import members
 from iris_admin.operations.steps import Local, Now, Operation, Progress
 from iris_admin.operations.walk import PROGRESS_EVERY
+from iris_admin.records import record
 from iris_admin.terms import Atom, Term
 
 _OFFLINE_MSG = Atom("offline_msg")
@@ -45,7 +45,7 @@ class RestoreSource(Protocol):
         """Note in the journal, on the disc, that the records that were read last are in the store."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Restored(Result):
     """What was put back.
 
@@ -126,14 +126,14 @@ def _restore(source: RestoreSource, core: str, *, dry_run: bool, again: bool, no
     done = put_back = already_stored = put_back_before = 0
     told = yield Now()
     while records := (yield Local(source.read)):
-        for record, _ in records:
-            _refuse_other_terms(record, source.path)
+        for row, _ in records:
+            _refuse_other_terms(row, source.path)
         if not done:
             yield from _refuse_other_keys(records[0][0], core)
-        yield from _require_atoms([record for record, _ in records], core)
+        yield from _require_atoms([row for row, _ in records], core)
         # What was put back before is only looked for.
         for only_look in (False, True):
-            group = [record for record, was_put_back in records if (was_put_back and not again) is only_look]
+            group = [row for row, was_put_back in records if (was_put_back and not again) is only_look]
             if not group:
                 continue
             bindings: dict[str, Term] = {"Records": group, "DryRun": dry_run or only_look}
@@ -197,8 +197,8 @@ def _refuse_other_keys(record: Term, core: str) -> Operation[None]:
 
 def _require_atoms(records: Sequence[Term], core: str) -> Operation[None]:
     atoms = set()
-    for record in records:
-        if not isinstance(record[3], bytes):
-            atoms |= atoms_in(record[3])
+    for row in records:
+        if not isinstance(row[3], bytes):
+            atoms |= atoms_in(row[3])
     if atoms - {_OFFLINE_MSG}:
         yield from require_atoms(atoms, node=core)

@@ -1,12 +1,11 @@
-"""What operations return: frozen dataclasses that can become JSON, and tables of them."""
+"""What operations return: records that can become JSON, and tables of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from enum import Enum
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from iris_admin.errors import IrisAdminError
 from iris_admin.json_values import to_json_value
@@ -15,8 +14,6 @@ from iris_admin.text import printable
 if TYPE_CHECKING:
     import pandas
 
-#: For the ``metadata`` of a field that a result carries along and does not show.
-HIDDEN = {"hidden": True}
 #: A short text shows this much of a value: characters of a text, elements of a collection.
 _BRIEF = 60
 _BRIEF_ELEMENTS = 5
@@ -27,9 +24,12 @@ _DEEPEST = 20
 
 
 class Result:
-    """Base of the results: frozen dataclasses, made with ``repr=False`` so that they keep this class's repr."""
+    """Base of the results, which are :func:`records <iris_admin.records.record>`, or dataclasses like them."""
 
     __slots__ = ()
+
+    #: Names of fields that a result carries along and does not show.
+    _CARRIED: ClassVar[frozenset[str]] = frozenset()
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, as values that :mod:`json` takes: see :func:`plain`."""
@@ -68,8 +68,8 @@ class Table(Sequence[R], Generic[R]):
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns, in order."""
-        kind: Any = self.row_type
-        return tuple(field.name for field in fields(kind))
+        names: tuple[str, ...] = self.row_type.__match_args__  # type: ignore[attr-defined]
+        return names
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Each row as :meth:`Result.to_dict` gives it."""
@@ -149,7 +149,7 @@ def _plain(value: object, depth: int) -> Any:
 
 
 def _items(result: Any) -> list[tuple[str, object]]:
-    return [(item.name, getattr(result, item.name)) for item in fields(result) if "hidden" not in item.metadata]
+    return [(name, getattr(result, name)) for name in result.__match_args__ if name not in result._CARRIED]
 
 
 def _brief(value: object) -> str:

@@ -10,10 +10,11 @@ from iris_admin.operations.names import node_name
 from iris_admin.operations.results import Result
 from iris_admin.operations.steps import AllOf, Call, Operation
 from iris_admin.proto.io_protocol import chardata_to_str
+from iris_admin.records import record
 from iris_admin.terms import Term
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Role(Result):
     """What runs on a node.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from iris_admin.operations.evaluate import run_remote
@@ -11,6 +10,7 @@ from iris_admin.operations.fields import syntax, text
 from iris_admin.operations.redaction import redact
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.steps import Operation
+from iris_admin.records import record
 from iris_admin.terms import Atom, ImproperList, Term
 
 #: An environment of more bytes is left out.
@@ -33,7 +33,7 @@ _LIMITS = (
 _ITEMS = ("otp_release", "version", *_LIMITS)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Application(Result):
     """An application that a node has loaded.
 
@@ -49,7 +49,7 @@ class Application(Result):
     environment: Mapping[str, str] | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Settings(Result):
     """What a node is made of.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from iris_admin.errors import ChatError, IrisAdminError, NotApplicable
@@ -32,6 +32,7 @@ from iris_admin.operations.steps import (
     Progress,
     RecordChange,
 )
+from iris_admin.records import record, replace
 
 #: The runbook's limit: above it at the 99th percentile, the service counts as degraded.
 LIMIT_SECONDS = 0.5
@@ -56,7 +57,7 @@ _STATE_MS = 1000
 _TOKEN_SECONDS = 300
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class EdgeLogin(Result):
     """Logging in on an edge.
 
@@ -75,7 +76,7 @@ class EdgeLogin(Result):
     problem: str | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class EdgePair(Result):
     """Messages from a client of one edge to a client of another, or of the same.
 
@@ -98,7 +99,7 @@ class EdgePair(Result):
     problem: str | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Smoke(Result):
     """What came of a login test.
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from iris_admin.operations.evaluate import run_remote
 from iris_admin.operations.fields import items, number, text
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.roles import role_of
 from iris_admin.operations.steps import Operation, Pause
+from iris_admin.records import record
 from iris_admin.terms import Atom, Term
 
 #: Links to other nodes that are reported.
 MAX_LINKS = 500
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Link(Result):
     """The connection to another node. None stands for what cannot be told of a link that is encrypted.
 
@@ -35,7 +34,7 @@ class Link(Result):
     sent_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Stats(Result):
     """The figures of a node. None stands for what the node's release does not tell.
 
@@ -89,7 +88,7 @@ class Stats(Result):
     links: Table[Link]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class LinkChange(Result):
     """How a connection to another node changed; see :class:`Link`. None: it is new, or encrypted.
 
@@ -105,7 +104,7 @@ class LinkChange(Result):
     sent_bytes: float | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class StatsChange(Result):
     """How the figures of a node change: each field is a change per second, unless it says otherwise.
 

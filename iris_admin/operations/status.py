@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from iris_admin.errors import IrisAdminError, RemoteError
 from iris_admin.operations.results import Result, plain
 from iris_admin.operations.roles import role
 from iris_admin.operations.steps import AllOf, Call, Operation
+from iris_admin.records import record
 
 _TIMEOUT = 5.0
 #: Only what changes nothing, and only where it is true: the same figures of an edge would all be zero.
@@ -27,7 +27,7 @@ _ON_EDGE = (
 )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Status(Result):
     """What Iris's modules say on a node.
 

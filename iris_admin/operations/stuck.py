@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from iris_admin.errors import IrisAdminError
 from iris_admin.operations.evaluate import run_remote
@@ -17,10 +16,11 @@ from iris_admin.operations.roles import members
 from iris_admin.operations.steps import Operation, Progress
 from iris_admin.operations.users import user_id
 from iris_admin.operations.walk import MAX_HEAP, walk
+from iris_admin.records import record
 from iris_admin.terms import Atom, Term
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class StuckUser(Result):
     """A user who is connected over TCP, and has stored messages.
 
@@ -38,7 +38,7 @@ class StuckUser(Result):
     huge: bool
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Stuck(Result):
     """Users who are connected over TCP, and have stored messages.
 
@@ -52,7 +52,7 @@ class Stuck(Result):
     cut: bool
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class RedeliveryFailed(Result):
     """A user for whom a redelivery was refused, or failed.
 

@@ -14,6 +14,7 @@ from iris_admin.operations.fields import number, text
 from iris_admin.operations.names import node_name
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.steps import AllOf, Call, Operation, Pause
+from iris_admin.records import record
 from iris_admin.terms import Atom, Term
 
 #: Bytes that are read of a file at most; those of /proc that are wanted are shorter, or wanted from the beginning.
@@ -25,7 +26,7 @@ _MAX_DISKS = 100
 _NO_LIMIT = 1 << 60
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Disk(Result):
     """A file system of the machine.
 

@@ -17,13 +17,14 @@ from iris_admin.operations.parallel import side_by_side
 from iris_admin.operations.redaction import without_payloads
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.steps import Operation
+from iris_admin.records import record
 
 _LOG_EVENTS = 3
 _LOG_DEPTH = 1 << 20
 _LONGEST_LINE = 200
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class TriageStep(Result):
     """A step of the runbook.
 
@@ -45,7 +46,7 @@ class TriageStep(Result):
     commands: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Triage(Result):
     """A walk through the runbook.
 

@@ -18,6 +18,7 @@ from iris_admin.operations.roles import members
 from iris_admin.operations.steps import Operation
 from iris_admin.operations.users import user_id
 from iris_admin.operations.walk import MAX_HEAP
+from iris_admin.records import record
 from iris_admin.terms import Pid, Term
 from iris_admin.text import count
 
@@ -27,7 +28,7 @@ STATE_TIMEOUT_MS = 3000
 BUSY_MAILBOX = 10_000
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Pending(Result):
     """Messages that a connection's process has sent, and that the client has not acknowledged yet.
 
@@ -49,7 +50,7 @@ class Pending(Result):
     reason: str | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class UserReport(Result):
     """Everything about a user.
 

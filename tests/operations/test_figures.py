@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from iris_admin.operations.results import Table
 from iris_admin.operations.roles import cores, edges, members, role, role_of
 from iris_admin.operations.stats import Link, LinkChange, Stats, change, stats, stats_change
 from iris_admin.operations.steps import Call
+from iris_admin.records import replace
 from iris_admin.terms import Atom, Term, charlist
 from tests.operations.conftest import Run
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from iris_admin.errors import NodeDown
 from iris_admin.operations.results import Result, Table, plain
+from iris_admin.records import record
 from iris_admin.terms import Atom, Pid
 from tests.support.term_strategies import all_terms
 
@@ -23,13 +23,13 @@ class Colour(Enum):
     RED = "red"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Row(Result):
     name: bytes
     size: int | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Whole(Result):
     node: str
     rows: Table[Row]

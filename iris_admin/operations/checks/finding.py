@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from iris_admin.errors import IrisAdminError
 from iris_admin.operations.results import Result
+from iris_admin.records import record
 
 OK, WARN, FAIL, CANNOT_TELL = "ok", "warn", "fail", "cannot tell"
 #: The worst first.
@@ -16,7 +16,7 @@ VERDICTS = (FAIL, WARN, CANNOT_TELL, OK)
 P0, P1, P2, P3 = "P0", "P1", "P2", "P3"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Finding(Result):
     """What a check found, on one node or in the whole cluster.
 
@@ -34,7 +34,7 @@ class Finding(Result):
     level: str | None
     node: str | None
     summary: str
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any]
     next: str | None = None
 
 

@@ -23,7 +23,7 @@ def check(subject: Subject) -> Operation[list[Finding]]:
         evidence = {str(row.purpose): {"port": row.port, "connections": row.connections} for row in mine}
         if not mine:
             unknown = next((row.problem for row in rows if row.node == edge and row.problem), "it did not say")
-            findings.append(Finding(NAME, "cannot tell", None, edge, f"cannot tell, because {unknown}"))
+            findings.append(Finding(NAME, "cannot tell", None, edge, f"cannot tell, because {unknown}", {}))
         for row in wrong:
             serious = row.purpose == CLIENTS and not row.listening
             findings.append(
