@@ -11,13 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from iris_admin.terms import Atom, charlist
-from iris_admin.version import __version__
 
 if TYPE_CHECKING:
     from iris_admin.client import Node, connect
     from iris_admin.cluster import Cluster, connect_cluster
     from iris_admin.syntax import format_term, parse_term
     from iris_admin.tls import Tls
+    from iris_admin.version import __version__
 
 __all__ = [
     "Atom",
@@ -36,6 +36,7 @@ _HOMES = {
     "Cluster": "iris_admin.cluster",
     "Node": "iris_admin.client",
     "Tls": "iris_admin.tls",
+    "__version__": "iris_admin.version",
     "connect": "iris_admin.client",
     "connect_cluster": "iris_admin.cluster",
     "format_term": "iris_admin.syntax",

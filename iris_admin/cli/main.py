@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -12,8 +11,7 @@ import click
 
 from iris_admin.cli.command import LazyGroup
 from iris_admin.cli.session import Session
-from iris_admin.cli.signals import heed_dropped_signals, interrupted, raise_terminated
-from iris_admin.version import __version__
+from iris_admin.cli.signals import heed_dropped_signals, interrupted, raise_terminated, signal
 
 #: In the order of the help: what an operator needs first, first.
 COMMANDS = (
@@ -62,7 +60,7 @@ class _Program(LazyGroup):
         while True:
             try:
                 # See cli/start.py.
-                if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+                if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
                     signal.signal(signal.SIGINT, signal.default_int_handler)
                 heed_dropped_signals()
                 if exit_code is None:
@@ -106,6 +104,8 @@ class _Program(LazyGroup):
 
 def _show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
+        from iris_admin.version import __version__
+
         click.echo(f"{PROGRAM} {__version__}")
         ctx.exit()
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    import signal as signal
+else:
+    # What the module signal is made of: that one adds enums, and they take almost as long as a call.
+    import _signal as signal
 
 _INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM

@@ -16,16 +16,16 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
 from iris_admin.errors import DecodeError, EncodeError, IrisAdminError, NodeDown, ProtocolError
-from iris_admin.proto import control, etf, framing, rpc, services
+from iris_admin.proto import control, etf, framing, rpc
 from iris_admin.proto.control import Operation
 from iris_admin.proto.etf import decode_term, encode_term
 from iris_admin.proto.handshake import Handshake, Joined
-from iris_admin.proto.io_protocol import Answer, GroupLeader
 from iris_admin.proto.rpc import Failed, Outcome, Returned
 from iris_admin.records import record
 from iris_admin.terms import Atom, Pid, Reference, Term
 
 if TYPE_CHECKING:
+    from iris_admin.proto.io_protocol import GroupLeader
     from iris_admin.proto.long_message import Body
 
 #: OTP's default of the kernel parameter ``net_ticktime``, in seconds.
@@ -43,6 +43,7 @@ _FLAG_LINKED = b"a\1"
 _CALL_PROCESS_TAIL = rpc.ERPC_EXECUTE_CALL + rpc.OPTION_LINK
 _KILL = Atom("kill")
 _NO_COOKIE = Atom("")
+_NOPROC = Atom("noproc")
 _TERMINATED = (Atom("error"), Atom("terminated"))
 _FOUR_WORDS = struct.Struct(">IIII")
 _THREE_WORDS = struct.Struct(">III")
@@ -404,7 +405,7 @@ class Connection:
         call = self._calls.pop(call_id)
         self._monitors -= len(call.monitors)
         for watcher, reference in call.monitors:
-            self._signal((Operation.PAYLOAD_MONITOR_P_EXIT, self._pid(call_id), watcher, reference), services.NOPROC)
+            self._signal((Operation.PAYLOAD_MONITOR_P_EXIT, self._pid(call_id), watcher, reference), _NOPROC)
         return call
 
     def _finish(self, call_id: int, message: Body, offset: int, outcome: Outcome | None) -> None:
@@ -481,6 +482,9 @@ class Connection:
             case (Operation.SEND, _, to) | (Operation.SEND_SENDER, _, to) | (Operation.ALIAS_SEND, _, to):
                 self._receive_send(to, decode_term(message, payload)[0])
             case (Operation.REG_SEND, _, _, name):
+                # Imported when a node asks: few do, in the time that a command takes.
+                from iris_admin.proto import services
+
                 answer = services.answer_registered(name, decode_term(message, payload)[0])
                 if answer is not None:
                     self._send_answer(*answer)
@@ -495,7 +499,7 @@ class Connection:
                     self._monitors -= 1
             case (Operation.LINK, linker, to):
                 if self._own_call(to) is None:
-                    self._signal((Operation.PAYLOAD_EXIT, to, linker), services.NOPROC)
+                    self._signal((Operation.PAYLOAD_EXIT, to, linker), _NOPROC)
             case (Operation.UNLINK_ID, unlink_id, unlinker, to):
                 self._signal((Operation.UNLINK_ID_ACK, unlink_id, to, unlinker))
             case _:
@@ -570,6 +574,9 @@ class Connection:
         self._finish(call_id, message, offset, outcome)
 
     def _receive_send(self, to: Term, message: Term) -> None:
+        # Imported when something is printed.
+        from iris_admin.proto.io_protocol import Answer, GroupLeader
+
         call_id = self._own_call(to)
         if call_id is not None:
             call = self._calls[call_id]
@@ -593,7 +600,7 @@ class Connection:
                 raise ProtocolError(f"the node monitors us more than {MAX_MONITORS} times")
             monitors[watcher, reference] = None
         elif watched not in _OUR_NAMES:
-            self._signal((Operation.PAYLOAD_MONITOR_P_EXIT, watched, watcher, reference), services.NOPROC)
+            self._signal((Operation.PAYLOAD_MONITOR_P_EXIT, watched, watcher, reference), _NOPROC)
 
     # Serving
 
@@ -610,6 +617,8 @@ class Connection:
             option == "monitor" or (type(option) is tuple and option[:1] == ("monitor",)) for option in options
         )
         process = self._pid(self._new_id())
+        from iris_admin.proto import services
+
         reason = services.answer_spawn(mfa, args)
         self._signal((Operation.SPAWN_REPLY, req_id, client, linked | monitored << 1, process))
         if monitored:
@@ -618,6 +627,8 @@ class Connection:
             self._signal((Operation.PAYLOAD_EXIT, process, client), reason)
 
     def _serve_io(self, call_id: int, group_leader: GroupLeader) -> None:
+        from iris_admin.proto.io_protocol import Answer
+
         while (step := group_leader.proceed()) is not None:
             if isinstance(step, Answer):
                 self._send_answer(step.to, step.message())

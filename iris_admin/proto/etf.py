@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Literal
 
 from iris_admin.codec_choice import CODEC_VARIABLE, wanted_codec
 from iris_admin.errors import ConfigError
-from iris_admin.large_term import decode_large
 from iris_admin.proto import _etf_decode, _etf_encode
 from iris_admin.proto._etf_decode import DEFAULT_MAX_SIZE
 from iris_admin.proto._etf_encode import MAX_DEPTH, canonical
@@ -75,6 +74,9 @@ def decode(data: bytes | bytearray | memoryview, *, max_size: int = DEFAULT_MAX_
     data = bytes(data)
     if len(data) < _PAUSE_COLLECTOR_FROM:
         return _decode(data, max_size=max_size)
+    # Imported when it is needed: few commands get as much.
+    from iris_admin.large_term import decode_large
+
     return decode_large(_decode, data, max_size=max_size)
 
 
@@ -91,4 +93,6 @@ def decode_term(data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[
         data = bytes(data)
     if len(data) - offset < _PAUSE_COLLECTOR_FROM:
         return _decode_term(data, offset)
+    from iris_admin.large_term import decode_large
+
     return decode_large(_decode_term, data, offset)

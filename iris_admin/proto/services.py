@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from iris_admin.terms import Atom, ImproperList, Pid, Reference, Term
 
-NOPROC = Atom("noproc")
 _UNDEFINED = Atom("undefined")
 _ERROR = Atom("error")
 _UNDEF = Atom("undef")

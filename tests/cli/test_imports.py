@@ -75,10 +75,10 @@ def test_command_on_one_node(erlang_node: ErlangNode, words: list[str]) -> None:
 #: All that a question about one figure loads besides click and socket. Each module costs from 0.1 to 2 ms; whoever adds
 #: one here has seen that the command needs it.
 FOR_MEMORY = {
-    "_md5", "_struct", "copy", "dataclasses", "gc", "signal", "struct",
-    "iris_admin", "iris_admin.calls", "iris_admin.client", "iris_admin.codec_choice", "iris_admin.large_term",
+    "_md5", "_struct", "gc", "struct",
+    "iris_admin", "iris_admin.calls", "iris_admin.client", "iris_admin.codec_choice",
     "iris_admin.cookie", "iris_admin.errors", "iris_admin.json_values", "iris_admin.node_name", "iris_admin.records",
-    "iris_admin.runner", "iris_admin.terms", "iris_admin.text", "iris_admin.version",
+    "iris_admin.runner", "iris_admin.terms", "iris_admin.text",
     "iris_admin.cli", "iris_admin.cli.command", "iris_admin.cli.commands", "iris_admin.cli.commands.memory",
     "iris_admin.cli.layout", "iris_admin.cli.main", "iris_admin.cli.session", "iris_admin.cli.signals",
     "iris_admin.cli.start", "iris_admin.cli.watch",
@@ -87,7 +87,7 @@ FOR_MEMORY = {
     "iris_admin.proto", "iris_admin.proto._etf", "iris_admin.proto._etf_decode", "iris_admin.proto._etf_encode",
     "iris_admin.proto.connection", "iris_admin.proto.control", "iris_admin.proto.epmd", "iris_admin.proto.etf",
     "iris_admin.proto.flags", "iris_admin.proto.framing", "iris_admin.proto.handshake",
-    "iris_admin.proto.io_protocol", "iris_admin.proto.rpc", "iris_admin.proto.services",
+    "iris_admin.proto.rpc",
     "iris_admin.transport", "iris_admin.transport.connector", "iris_admin.transport.dialing",
     "iris_admin.transport.io_thread", "iris_admin.transport.link", "iris_admin.transport.retry",
     "iris_admin.transport.stream", "iris_admin.transport.waiters",
