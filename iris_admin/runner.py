@@ -6,25 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from iris_admin.operations.steps import (
-    AllOf,
-    Call,
-    Capture,
-    ChatExchange,
-    ChatLogIn,
-    ChatLogOut,
-    Knock,
-    Local,
-    Now,
-    Operation,
-    Pause,
-    PrepareAudit,
-    Progress,
-    RecordChange,
-    RunCommand,
-    SaveBackup,
-    Step,
-)
+from iris_admin.operations.steps import AllOf, Call, Capture, Local, Now, Operation, Pause, Progress, Step
 from iris_admin.terms import Term
 
 if TYPE_CHECKING:
@@ -102,40 +84,16 @@ def perform(step: Step, find_node: NodeFinder, on_progress: Callable[[str], None
             time.sleep(seconds)
         case Now():
             return time.time()
-        case SaveBackup(label, terms):
-            from iris_admin.backup import save_backup
-
-            return save_backup(label, terms)
         case Local(function):
             return function()
-        case PrepareAudit(None):
-            from iris_admin.audit import prepare_audit
-
-            prepare_audit()
-        case PrepareAudit(str() as command):
-            from iris_admin.audit import begin
-
-            return begin(command, step.node, step.plan)
-        case RecordChange():
-            from iris_admin.audit import Begun, record
-
-            begun = step.begun if isinstance(step.begun, Begun) else None
-            record(step.command, step.node, step.plan, step.outcome, step.backup, begun)
-        case RunCommand(arguments, timeout):
-            from iris_admin.site_command import run_command
-
-            return run_command(arguments, timeout)
-        case Knock(doors, timeout):
-            from iris_admin.transport.knock import knock
-
-            return knock(doors, timeout)
-        case ChatLogIn() | ChatExchange() | ChatLogOut():
-            from iris_admin.transport.chat import perform_chat
-
-            return perform_chat(step)
         case Progress(message):
             if on_progress is not None:
                 on_progress(message)
+        case _:
+            # Imported when it is needed: most commands ask a node, and no more.
+            from iris_admin.local_runner import perform_locally
+
+            return perform_locally(step)
     return None
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from iris_admin.errors import ConfigError
 from iris_admin.node_name import NodeName
-from iris_admin.operations.steps import CommandEnded
+from iris_admin.operations.local_steps import CommandEnded
 
 #: Of what a command prints, in bytes: the end is what tells.
 _LONGEST_OUTPUT = 20_000

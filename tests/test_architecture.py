@@ -28,6 +28,7 @@ LAYERS = (
         "bundle_file",
         "export",
         "restore",
+        "local_runner",
         "runner",
         "site_command",
         "calls",

@@ -17,7 +17,8 @@ from iris_admin.audit import AuditEntry, begin, prepare_audit, read_audit, recor
 from iris_admin.client import Node
 from iris_admin.errors import AuditError, NodeDown
 from iris_admin.operations.changes import Change, audited
-from iris_admin.operations.steps import Operation, PrepareAudit, Progress, RecordChange
+from iris_admin.operations.local_steps import PrepareAudit, RecordChange
+from iris_admin.operations.steps import Operation, Progress
 from iris_admin.runner import run
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from iris_admin.operations.steps import Operation, PrepareAudit, RecordChange
+from iris_admin.operations.local_steps import PrepareAudit, RecordChange
+from iris_admin.operations.steps import Operation
 
 T = TypeVar("T")
 

@@ -16,11 +16,12 @@ from iris_admin.operations.changes import Change, audited
 from iris_admin.operations.delivery import flush
 from iris_admin.operations.evaluate import run_remote
 from iris_admin.operations.guards import reachable_cores, refuse_unknown_user, refuse_when_partitioned
+from iris_admin.operations.local_steps import SaveBackup
 from iris_admin.operations.offline import StoredKey, StoredMessage, describe, find_stores, read_user_records
 from iris_admin.operations.presence import find_connections
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.roles import Members, members
-from iris_admin.operations.steps import Now, Operation, Progress, SaveBackup
+from iris_admin.operations.steps import Now, Operation, Progress
 from iris_admin.operations.users import user_id
 from iris_admin.operations.walk import PROGRESS_EVERY
 from iris_admin.proto.etf import encode

@@ -16,28 +16,23 @@ from iris_admin.node_name import NodeName
 from iris_admin.operations.delivery import flush
 from iris_admin.operations.evaluate import run_remote
 from iris_admin.operations.identity import Identity, identity
+from iris_admin.operations.local_steps import (
+    CommandEnded,
+    Door,
+    Knock,
+    Knocked,
+    PrepareAudit,
+    RecordChange,
+    RunCommand,
+    SaveBackup,
+)
 from iris_admin.operations.logs import logs
 from iris_admin.operations.memory import memory
 from iris_admin.operations.ports import listening
 from iris_admin.operations.results import Result
 from iris_admin.operations.roles import Role, role_of
 from iris_admin.operations.stats import stats
-from iris_admin.operations.steps import (
-    AllOf,
-    Call,
-    CommandEnded,
-    Door,
-    Knock,
-    Knocked,
-    Now,
-    Operation,
-    Pause,
-    PrepareAudit,
-    Progress,
-    RecordChange,
-    RunCommand,
-    SaveBackup,
-)
+from iris_admin.operations.steps import AllOf, Call, Now, Operation, Pause, Progress
 from iris_admin.proto.io_protocol import chardata_to_str
 from iris_admin.records import record, replace
 from iris_admin.syntax import format_term

@@ -12,10 +12,11 @@ from typing import Any
 from iris_admin.errors import IrisAdminError
 from iris_admin.node_name import NodeName
 from iris_admin.operations.evaluate import run_remote
+from iris_admin.operations.local_steps import Door, Knock, Knocked
 from iris_admin.operations.parallel import side_by_side
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.roles import role_of
-from iris_admin.operations.steps import Door, Knock, Knocked, Operation
+from iris_admin.operations.steps import Operation
 from iris_admin.records import record, replace
 from iris_admin.terms import Pid, Term
 

@@ -18,11 +18,12 @@ from iris_admin.errors import IrisAdminError, RemoteError, UnsafeOperation
 from iris_admin.operations.changes import Change, audited
 from iris_admin.operations.delivery import Fate, Stored, deliver, flush, unpack
 from iris_admin.operations.guards import reachable_cores, refuse_unknown_user, refuse_when_partitioned
+from iris_admin.operations.local_steps import SaveBackup
 from iris_admin.operations.offline import find_stores, read_user_records
 from iris_admin.operations.presence import Connection, find_connections
 from iris_admin.operations.results import Result, Table
 from iris_admin.operations.roles import Members, members
-from iris_admin.operations.steps import Call, Operation, Progress, SaveBackup
+from iris_admin.operations.steps import Call, Operation, Progress
 from iris_admin.operations.users import user_id
 from iris_admin.records import record
 from iris_admin.terms import Atom, Term

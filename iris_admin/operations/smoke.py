@@ -14,24 +14,20 @@ from typing import Any
 from iris_admin.errors import ChatError, IrisAdminError, NotApplicable
 from iris_admin.operations.delivery import flush
 from iris_admin.operations.evaluate import run_remote
-from iris_admin.operations.parallel import side_by_side
-from iris_admin.operations.ports import CLIENTS, ListeningPort, Sockets, connect_host, listening
-from iris_admin.operations.results import Result, Table
-from iris_admin.operations.roles import members
-from iris_admin.operations.steps import (
-    Call,
+from iris_admin.operations.local_steps import (
     ChatExchange,
     ChatLogIn,
     ChatLogOut,
     ChatSession,
     Exchanged,
-    Now,
-    Operation,
-    Pause,
     PrepareAudit,
-    Progress,
     RecordChange,
 )
+from iris_admin.operations.parallel import side_by_side
+from iris_admin.operations.ports import CLIENTS, ListeningPort, Sockets, connect_host, listening
+from iris_admin.operations.results import Result, Table
+from iris_admin.operations.roles import members
+from iris_admin.operations.steps import Call, Now, Operation, Pause, Progress
 from iris_admin.records import record, replace
 
 #: The runbook's limit: above it at the 99th percentile, the service counts as degraded.

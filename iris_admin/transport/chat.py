@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from iris_admin.errors import ChatError, IrisAdminError
-from iris_admin.operations.steps import ChatExchange, ChatLogIn, ChatLogOut, Exchanged
+from iris_admin.operations.local_steps import ChatExchange, ChatLogIn, ChatLogOut, Exchanged
 from iris_admin.transport.dialing import open_connection, reason
 
 LOGIN, SEND, ACKNOWLEDGE, ASK_STATUS = 1, 2, 3, 5

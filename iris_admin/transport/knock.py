@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 
 from iris_admin.errors import IrisAdminError
-from iris_admin.operations.steps import Door, Knocked
+from iris_admin.operations.local_steps import Door, Knocked
 from iris_admin.proto import epmd
 from iris_admin.transport.dialing import open_connection, query_epmd, reason
 

@@ -11,18 +11,8 @@ import pytest
 
 from iris_admin import operations
 from iris_admin.operations import evaluate
-from iris_admin.operations.steps import (
-    AllOf,
-    Call,
-    Capture,
-    Now,
-    Operation,
-    Pause,
-    PrepareAudit,
-    Progress,
-    RecordChange,
-    Step,
-)
+from iris_admin.operations.local_steps import PrepareAudit, RecordChange
+from iris_admin.operations.steps import AllOf, Call, Capture, Now, Operation, Pause, Progress, Step
 from iris_admin.terms import Term
 
 T = TypeVar("T")

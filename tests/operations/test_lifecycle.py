@@ -12,7 +12,8 @@ import pytest
 
 from iris_admin.errors import BackupError, CallTimeout, CookieMismatch, NodeDown, NodeNotFound, RemoteError
 from iris_admin.operations.lifecycle import Ended, ending_plan, restart, start, stop, stop_by_command
-from iris_admin.operations.steps import Call, CommandEnded, Knock, Knocked, RunCommand, SaveBackup, Step
+from iris_admin.operations.local_steps import CommandEnded, Knock, Knocked, RunCommand, SaveBackup
+from iris_admin.operations.steps import Call, Step
 from iris_admin.terms import Atom, Term, charlist
 from tests.operations.conftest import Run
 from tests.operations.test_figures import CORE, EDGE

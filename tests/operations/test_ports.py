@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from iris_admin.errors import NodeDown
+from iris_admin.operations.local_steps import Door, Knock, Knocked
 from iris_admin.operations.ports import ListeningPort, connect_host, listening, ports
 from iris_admin.operations.results import Table
-from iris_admin.operations.steps import Call, Door, Knock, Knocked, Step
+from iris_admin.operations.steps import Call, Step
 from iris_admin.terms import Atom, Pid, Term, charlist
 from tests.operations.conftest import Run
 from tests.operations.test_figures import CORE, EDGE

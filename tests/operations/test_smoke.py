@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iris_admin.errors import ChatError, IrisAdminError, NodeDown, NotApplicable
+from iris_admin.operations.local_steps import ChatExchange, ChatLogIn, ChatLogOut, Exchanged
 from iris_admin.operations.smoke import Smoke, percentile, smoke
-from iris_admin.operations.steps import Call, ChatExchange, ChatLogIn, ChatLogOut, Exchanged, Step
+from iris_admin.operations.steps import Call, Step
 from iris_admin.terms import Atom, Pid, charlist
 from tests.operations.conftest import Run
 from tests.operations.test_figures import CORE, EDGE

@@ -11,7 +11,7 @@ import pytest
 from demo_cluster import DemoCluster
 
 from iris_admin.errors import ChatError
-from iris_admin.operations.steps import ChatExchange, ChatLogIn, ChatLogOut, Exchanged
+from iris_admin.operations.local_steps import ChatExchange, ChatLogIn, ChatLogOut, Exchanged
 from iris_admin.transport.chat import ChatClient, exchange, perform_chat
 from tests.support.erlang import free_port
 from tests.transport.peer import Peer, answering, peer, read_all

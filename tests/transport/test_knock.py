@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from demo_cluster import DemoCluster, DemoNode, WebSocketClient
 
-from iris_admin.operations.steps import Door
+from iris_admin.operations.local_steps import Door
 from iris_admin.transport.knock import knock
 from tests.support.erlang import free_port
 from tests.transport.peer import answering, peer, read_all

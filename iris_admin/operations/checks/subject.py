@@ -16,8 +16,9 @@ from iris_admin.errors import ConfigError, IrisAdminError
 from iris_admin.node_name import NodeName
 from iris_admin.operations.evaluate import run_remote
 from iris_admin.operations.fields import items
+from iris_admin.operations.local_steps import Door, Knock, Knocked
 from iris_admin.operations.roles import Members, members
-from iris_admin.operations.steps import AllOf, Call, Door, Knock, Knocked, Operation
+from iris_admin.operations.steps import AllOf, Call, Operation
 from iris_admin.terms import Atom, Term
 
 #: Of each question of a check, in seconds: a node that is alive answers them in far less.
