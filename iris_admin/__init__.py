@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from iris_admin.terms import Atom, charlist
-
 if TYPE_CHECKING:
     from iris_admin.client import Node, connect
     from iris_admin.cluster import Cluster, connect_cluster
     from iris_admin.syntax import format_term, parse_term
+    from iris_admin.terms import Atom, charlist
     from iris_admin.tls import Tls
     from iris_admin.version import __version__
 
@@ -33,10 +32,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Atom": "iris_admin.terms",
     "Cluster": "iris_admin.cluster",
     "Node": "iris_admin.client",
     "Tls": "iris_admin.tls",
     "__version__": "iris_admin.version",
+    "charlist": "iris_admin.terms",
     "connect": "iris_admin.client",
     "connect_cluster": "iris_admin.cluster",
     "format_term": "iris_admin.syntax",
@@ -45,9 +46,11 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when first used: a command line that only asks for --help need not load the network.
+    # Imported when first used: a command line that only asks for --help need not load the network, and none loads
+    # anything before its first function.
     if name in _HOMES:
         from importlib import import_module
 
-        return getattr(import_module(_HOMES[name]), name)
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
