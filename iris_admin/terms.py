@@ -32,6 +32,10 @@ from iris_admin.records import record
 Term: TypeAlias = Any
 
 MAX_ATOM_CHARACTERS = 255
+#: How many containers may stand inside each other, both ways.
+MAX_DEPTH = 10_000
+#: What a compressed term may grow to, in bytes, unless the caller says otherwise.
+DEFAULT_MAX_SIZE = 256 * 1024 * 1024
 
 
 class Atom(str):

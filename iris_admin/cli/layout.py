@@ -53,6 +53,8 @@ def columns(rows: Iterable[Sequence[Any]], header: Sequence[str] = ()) -> list[s
 
 def cell(value: Any) -> str:
     """A value in a table."""
+    if isinstance(value, str):  # nearly always
+        return printable(value)
     if value is None:
         return "-"
     if isinstance(value, bool):

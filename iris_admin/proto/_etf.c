@@ -37,6 +37,36 @@ static const struct {
     [REFERENCE_IDS] = {REFERENCE, "ids"},
 };
 
+static PyObject *
+import_one(int index)
+{
+    PyObject *home = PyImport_ImportModule(IMPORTED[index].module);
+    PyObject *found = home == NULL ? NULL : PyObject_GetAttrString(home, IMPORTED[index].name);
+    Py_XDECREF(home);
+    return found;
+}
+
+PyObject *
+etf_late(State *state, int index)
+{
+    if (state->imported[index] == NULL) {
+        PyObject *found = import_one(index);
+        /* Another thread may have been as quick. */
+        if (state->imported[index] == NULL)
+            state->imported[index] = found;
+        else
+            Py_XDECREF(found);
+    }
+    return state->imported[index];
+}
+
+static PyObject *
+call_pure(State *state, int index, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *pure = etf_late(state, index);
+    return pure == NULL ? NULL : PyObject_Vectorcall(pure, args, (size_t)nargs, kwnames);
+}
+
 PyDoc_STRVAR(decode_doc, "decode($module, data, /, *, max_size)\n--\n\nAs in iris_admin.proto._etf_decode.");
 
 static PyObject *
@@ -54,7 +84,7 @@ decode(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
     }
     if (term != NULL || PyErr_Occurred())
         return term;
-    return PyObject_Vectorcall(state->imported[DECODE], args, (size_t)nargs, kwnames);
+    return call_pure(state, DECODE, args, nargs, kwnames);
 }
 
 /* Read what a memoryview shows, if nobody can write through it: other threads run meanwhile. */
@@ -95,7 +125,7 @@ decode_term(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject 
         return Py_BuildValue("Nn", term, at);
     if (PyErr_Occurred())
         return NULL;
-    return PyObject_Vectorcall(state->imported[DECODE_TERM], args, (size_t)nargs, kwnames);
+    return call_pure(state, DECODE_TERM, args, nargs, kwnames);
 }
 
 /* Encode the only argument, or let the pure codec do it. */
@@ -106,8 +136,7 @@ encode_either(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObjec
     PyObject *encoded = nargs == 1 && kwnames == NULL ? etf_write(state, args[0], with_version) : NULL;
     if (encoded != NULL || PyErr_Occurred())
         return encoded;
-    PyObject *pure = state->imported[with_version ? ENCODE : ENCODE_TERM];
-    return PyObject_Vectorcall(pure, args, (size_t)nargs, kwnames);
+    return call_pure(state, with_version ? ENCODE : ENCODE_TERM, args, nargs, kwnames);
 }
 
 PyDoc_STRVAR(encode_doc, "encode($module, term, /)\n--\n\nAs in iris_admin.proto._etf_encode.");
@@ -168,12 +197,8 @@ static int
 execute(PyObject *module)
 {
     State *state = PyModule_GetState(module);
-    for (int index = 0; index < IMPORTS; index++) {
-        PyObject *home = PyImport_ImportModule(IMPORTED[index].module);
-        if (home == NULL)
-            return -1;
-        state->imported[index] = PyObject_GetAttrString(home, IMPORTED[index].name);
-        Py_DECREF(home);
+    for (int index = 0; index < TAKE_TURNS; index++) {
+        state->imported[index] = import_one(index);
         if (state->imported[index] == NULL)
             return does_not_fit(IMPORTED[index].module, IMPORTED[index].name);
     }

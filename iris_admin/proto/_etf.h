@@ -39,7 +39,8 @@ enum {
     TAG_SMALL_ATOM_UTF8 = 119, VERSION = 131
 };
 
-/* What is imported once, when this module is. */
+/* What is imported once: the terms when this module is; all from TAKE_TURNS on when it is needed first, for most commands
+ * never need it. */
 enum {
     ATOM, PID, PORT, REFERENCE, EXPORT, IMPROPER_LIST, BIT_STRING, MAKE_MAP, TAKE_TURNS,
     DECODE, DECODE_TERM, SMALL_INTEGER, LEAVES, OPENERS,
@@ -55,6 +56,9 @@ typedef struct {
     PyObject *fields[FIELDS];
     PyObject *atoms[ATOM_SLOTS]; /* by a hash of the name; a new one takes the place of an old one */
 } State;
+
+/* One of those that are imported when they are needed, borrowed. */
+PyObject *etf_late(State *state, int index);
 
 /* Give up over an exception of the pure codec, which will raise it again. One that is not about the term stays. */
 static inline PyObject *

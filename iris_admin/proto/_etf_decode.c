@@ -78,7 +78,8 @@ static int
 take_turns(Reader *reader)
 {
     reader->turn_ends_at = reader->at + TURN;
-    PyObject *nothing = PyObject_CallNoArgs(reader->state->imported[TAKE_TURNS]);
+    PyObject *function = etf_late(reader->state, TAKE_TURNS);
+    PyObject *nothing = function == NULL ? NULL : PyObject_CallNoArgs(function);
     Py_XDECREF(nothing);
     return nothing == NULL ? -1 : 0;
 }
@@ -342,12 +343,15 @@ take_leaf(Reader *reader, PyObject *result)
 static PyObject *
 read_by_table(Reader *reader)
 {
-    State *state = reader->state;
+    PyObject *leaves = etf_late(reader->state, LEAVES);
+    PyObject *openers = leaves == NULL ? NULL : etf_late(reader->state, OPENERS);
+    if (openers == NULL)
+        return give_up();
     PyObject *tag = PyLong_FromLong(reader->data[reader->at]);
     if (tag == NULL)
         return NULL;
-    PyObject *leaf = PyDict_GetItemWithError(state->imported[LEAVES], tag);
-    PyObject *opener = leaf == NULL ? PyDict_GetItemWithError(state->imported[OPENERS], tag) : NULL;
+    PyObject *leaf = PyDict_GetItemWithError(leaves, tag);
+    PyObject *opener = leaf == NULL ? PyDict_GetItemWithError(openers, tag) : NULL;
     Py_DECREF(tag);
     if (leaf != NULL)
         return take_leaf(reader, call_pure(reader, leaf));
@@ -385,8 +389,10 @@ read_big(Reader *reader)
     if (!has(reader, 3) || !has(reader, (uint64_t)3 + data[1]))
         return NULL;
     Py_ssize_t size = data[1];
-    if (size > 8)
-        return take_leaf(reader, call_pure(reader, reader->state->imported[SMALL_INTEGER]));
+    if (size > 8) {
+        PyObject *pure = etf_late(reader->state, SMALL_INTEGER);
+        return pure == NULL ? give_up() : take_leaf(reader, call_pure(reader, pure));
+    }
     unsigned long long magnitude = 0;
     for (Py_ssize_t index = size; index > 0; index--)
         magnitude = magnitude << 8 | data[2 + index];

@@ -18,9 +18,11 @@ from math import isfinite
 from typing import Any, TypeAlias
 
 from iris_admin.errors import DecodeError
-from iris_admin.proto._etf_encode import MAX_DEPTH, MAX_REFERENCE_WORDS
+from iris_admin.proto._etf_encode import MAX_REFERENCE_WORDS
 from iris_admin.terms import (
+    DEFAULT_MAX_SIZE,
     MAX_ATOM_CHARACTERS,
+    MAX_DEPTH,
     Atom,
     BitString,
     Export,
@@ -36,9 +38,6 @@ from iris_admin.terms import (
     make_exact_map,
     make_map,
 )
-
-#: What a compressed term may grow to, in bytes, unless the caller says otherwise.
-DEFAULT_MAX_SIZE = 256 * 1024 * 1024
 
 #: Python hashes a tuple by recursion in C, unchecked. Keys that nest deeper than this are not hashed at all: their
 #: map becomes a :class:`Map`.

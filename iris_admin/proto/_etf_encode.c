@@ -153,8 +153,8 @@ write_atom(Writer *writer, PyObject *atom)
 static int
 write_leaf(Writer *writer, PyObject *term)
 {
-    PyObject *leaf =
-        PyObject_CallFunctionObjArgs(writer->state->imported[ENCODE_LEAF], term, (PyObject *)Py_TYPE(term), NULL);
+    PyObject *pure = etf_late(writer->state, ENCODE_LEAF);
+    PyObject *leaf = pure == NULL ? NULL : PyObject_CallFunctionObjArgs(pure, term, (PyObject *)Py_TYPE(term), NULL);
     if (leaf == NULL) {
         give_up();
         return -1;

@@ -14,6 +14,7 @@ from typing import Any
 
 from iris_admin.errors import EncodeError
 from iris_admin.terms import (
+    MAX_DEPTH,
     Atom,
     BitString,
     Export,
@@ -27,9 +28,6 @@ from iris_admin.terms import (
     Reference,
     Term,
 )
-
-#: How many containers may stand inside each other, both ways.
-MAX_DEPTH = 10_000
 
 #: How many 32-bit words a reference may have; the BEAM refuses more.
 MAX_REFERENCE_WORDS = 5

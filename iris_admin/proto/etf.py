@@ -17,14 +17,11 @@ an optional one in C. They give the same results and the same errors; see :mod:`
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 from iris_admin.codec_choice import CODEC_VARIABLE, wanted_codec
 from iris_admin.errors import ConfigError
-from iris_admin.proto import _etf_decode, _etf_encode
-from iris_admin.proto._etf_decode import DEFAULT_MAX_SIZE
-from iris_admin.proto._etf_encode import MAX_DEPTH, canonical
-from iris_admin.terms import Term
+from iris_admin.terms import DEFAULT_MAX_SIZE, MAX_DEPTH, Term
 
 __all__ = [
     "DEFAULT_MAX_SIZE",
@@ -41,25 +38,50 @@ __all__ = [
 _PAUSE_COLLECTOR_FROM = 64 * 1024
 
 #: Which codec is at work.
-IMPLEMENTATION: Literal["pure", "compiled"] = "pure"
+IMPLEMENTATION: Literal["pure", "compiled"]
 
-_decode: Callable[..., Term] = _etf_decode.decode
-_decode_term: Callable[[bytes | memoryview, int], tuple[Term, int]] = _etf_decode.decode_term
-encode = _etf_encode.encode
-encode_term = _etf_encode.encode_term
+_decode: Callable[..., Term]
+_decode_term: Callable[[bytes | memoryview, int], tuple[Term, int]]
+encode: Callable[[Term], bytes]
+encode_term: Callable[[Term], bytes]
 
-if not TYPE_CHECKING and (_wanted := wanted_codec()) != "pure":
+
+def _compiled_codec() -> Any:
+    """The module of the compiled codec; None where it is not built, or not wanted."""
+    wanted = wanted_codec()
+    if wanted == "pure":
+        return None
     try:
-        from iris_admin.proto import _etf
+        from iris_admin.proto import _etf  # type: ignore[attr-defined]
     except ImportError as error:
-        if _wanted == "compiled":
+        if wanted == "compiled":
             raise ConfigError(
                 f"{CODEC_VARIABLE} asks for the compiled codec, which cannot be imported: {error}",
                 hint=f"install iris_admin again where a C compiler and Python's headers are, or unset {CODEC_VARIABLE}",
             ) from error
-    else:
-        IMPLEMENTATION = "compiled"
-        _decode, _decode_term, encode, encode_term = _etf.decode, _etf.decode_term, _etf.encode, _etf.encode_term
+        return None
+    return _etf
+
+
+if (_etf := _compiled_codec()) is not None:
+    IMPLEMENTATION = "compiled"
+    _decode, _decode_term, encode, encode_term = _etf.decode, _etf.decode_term, _etf.encode, _etf.encode_term
+else:
+    from iris_admin.proto import _etf_decode, _etf_encode
+
+    IMPLEMENTATION = "pure"
+    _decode, _decode_term = _etf_decode.decode, _etf_decode.decode_term
+    encode, encode_term = _etf_encode.encode, _etf_encode.encode_term
+
+
+def canonical(term: Term) -> bytes:
+    """Bytes that are equal for two terms exactly where Erlang's ``=:=`` (of OTP 27) holds between them.
+
+    :raises EncodeError: as :func:`encode_term`.
+    """
+    from iris_admin.proto import _etf_encode
+
+    return _etf_encode.canonical(term)
 
 
 def decode(data: bytes | bytearray | memoryview, *, max_size: int = DEFAULT_MAX_SIZE) -> Term:

@@ -27,15 +27,26 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return copies
 
 
-def ask(package: Path, wanted: str | None) -> str:
-    """What is used, or the error."""
+def rename(module: Path, old: str, new: str) -> None:
+    text = module.read_text(encoding="utf-8")
+    assert old in text
+    module.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def ask(package: Path, wanted: str | None, term: str = "(1, b'x')") -> str:
+    """What is used, or the error.
+
+    :param term: must come back.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "IRIS_ADMIN_CODEC"}
     environment |= {"PYTHONPATH": str(package)} | ({} if wanted is None else {"IRIS_ADMIN_CODEC": wanted})
     code = (
         "from iris_admin.errors import ConfigError\n"
+        "from iris_admin.terms import Atom, BitString, Port\n"
+        f"term = {term}\n"
         "try:\n"
         "    from iris_admin.proto import etf\n"
-        "    assert etf.decode(etf.encode((1, b'x'))) == etf.decode_term(etf.encode_term((1, b'x')))[0] == (1, b'x')\n"
+        "    assert etf.decode(etf.encode(term)) == etf.decode_term(etf.encode_term(term))[0] == term\n"
         "    print(etf.IMPLEMENTATION, type(etf.encode).__name__)\n"
         "except ConfigError as error:\n"
         "    print(error, error.hint)\n"
@@ -63,10 +74,21 @@ def test_unknown_choice(packages: dict[str, Path]) -> None:
 def test_a_twin_that_does_not_fit_is_not_used(packages: dict[str, Path], tmp_path: Path) -> None:
     """It was built from other sources than the Python code beside it."""
     shutil.copytree(packages["with"], tmp_path, dirs_exist_ok=True)
-    decoder = tmp_path / "iris_admin" / "proto" / "_etf_decode.py"
-    decoder.write_text(decoder.read_text(encoding="utf-8").replace("_OPENERS", "_CONTAINERS"), encoding="utf-8")
+    for module in ("terms.py", "proto/_etf_decode.py"):
+        rename(tmp_path / "iris_admin" / module, "make_map", "map_of")
     assert ask(tmp_path, None) == "pure function"
     assert "install iris_admin again" in ask(tmp_path, "compiled")
+
+
+def test_a_twin_that_finds_no_function_for_a_rare_term_leaves_it_to_the_pure_codec(
+    packages: dict[str, Path], tmp_path: Path
+) -> None:
+    """That is only looked up when such a term comes."""
+    shutil.copytree(packages["with"], tmp_path, dirs_exist_ok=True)
+    rename(tmp_path / "iris_admin" / "proto" / "_etf_decode.py", "_LEAVES", "_SIMPLE")
+    rename(tmp_path / "iris_admin" / "proto" / "_etf_decode.py", "_small_integer", "_medium_integer")
+    rename(tmp_path / "iris_admin" / "proto" / "_etf_encode.py", "_leaf", "_simple")
+    assert ask(tmp_path, None, "[BitString(b'\\x80', 1), -(2**100), Port(Atom('a@b'), 1, 2)]").startswith("compiled")
 
 
 @pytest.mark.parametrize("compiler", ["cc", "false", "there-is-no-such-compiler"])
