@@ -330,7 +330,8 @@ class Node:
         """The node's memory by kind, in bytes; see :func:`iris_admin.operations.memory.memory`."""
         from iris_admin.operations.memory import memory
 
-        return self._run(memory())
+        # By its name, which it need not be asked for then.
+        return self._run(memory(self.name))
 
     def memory_change(self, interval: float = 1.0, *, since: MemoryChange | None = None) -> MemoryChange:
         """How the node's memory changes per second; see :func:`iris_admin.operations.memory_change.memory_change`."""
