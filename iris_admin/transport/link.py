@@ -72,6 +72,8 @@ class Link:
         self._next_deadline = FOREVER
         self._led_at = 0.0
         self._receive_size = _RECEIVE_SIZE
+        # The waiter of the next call that no other is in the way of: nearly always its answer is there before it waits.
+        self._spare = BlockedCaller(FOREVER)
         #: By event loop, who reads for the calls that are awaited there.
         self.loop_readers: dict[AbstractEventLoop, LoopReader] = {}
 
@@ -102,7 +104,11 @@ class Link:
         :raises ForkedProcess: this process is a fork of the one that made the link.
         """
         caller, leading = None, False
-        if not capture and self._can_lead_alone():
+        thread = threading.get_ident()
+        if (
+            not (capture or self._waiters or self._reader or self._io.forked or thread == self._io.ident)
+            and self._reader.setdefault("thread", thread) == thread
+        ):
             outcome = self._exchange(module, function, args, deadline)
             if isinstance(outcome, CallEnded):
                 return outcome
@@ -133,16 +139,6 @@ class Link:
             raise caller.error
         return caller.events
 
-    def _can_lead_alone(self) -> bool:
-        """Begin to read, if nobody else reads or waits."""
-        thread = threading.get_ident()
-        return (
-            not self._waiters
-            and not self._io.forked
-            and thread != self._io.ident
-            and self._reader.setdefault("thread", thread) == thread
-        )
-
     def _exchange(self, module: str, function: str, args: bytes, deadline: float) -> CallEnded | BlockedCaller:
         """Make the usual call, which no other is in the way of, and which is answered in no time.
 
@@ -158,27 +154,29 @@ class Link:
                 if self.lost is not None:
                     raise self.lost.copy()
                 call_id = self._connection.call(module, function, args, time.monotonic())
+                caller = self._waiters[call_id] = self._spare
+                caller.call_id, caller.deadline = call_id, deadline
                 self._flush()
             data = self._receive_soon()
             with self._lock:
                 if data:
                     self._connection.receive_data(data, time.monotonic())
                     self._flush()
-                outcome: CallEnded | BlockedCaller | None = self._connection.take_end(call_id)
-                if outcome is None:
-                    if self.lost is not None:
-                        raise self.lost.copy()
-                    outcome = self._waiters[call_id] = BlockedCaller(deadline)
-                    outcome.call_id = call_id
+                ended = self._connection.take_end(call_id)
+                if ended is not None:
+                    self._waiters.pop(call_id, None)
             if self._connection.has_events:
                 self._deliver()
-            if isinstance(outcome, CallEnded):
+            if ended is not None:
                 self._stop_reading()
-            return outcome
+                return ended
+            self._spare = BlockedCaller(FOREVER)
+            return caller
         except BaseException as error:
             # Ctrl-C, at a moment of which we do not know what was done.
             if not isinstance(error, IrisAdminError):
                 self._lose("was disconnected: a call was interrupted at a bad moment")
+            self._spare = BlockedCaller(FOREVER)
             self._stop_reading()
             raise
 

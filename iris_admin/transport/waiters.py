@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from typing import Protocol
@@ -93,7 +94,9 @@ class BlockedMapper:
         self._deadlines: list[float] = []
         self._under_way: dict[int, int] = {}
         self._first = 0
-        self._ended = threading.Semaphore(0)
+        # Held while nobody has told of an end since the last wait.
+        self._nothing_ended = threading.Lock()
+        self._nothing_ended.acquire()
 
     @property
     def deadline(self) -> float:
@@ -130,7 +133,9 @@ class BlockedMapper:
         else:
             self.events[index] = event
         self._under_way.pop(index, None)
-        self._ended.release()
+        if self._nothing_ended.locked():
+            with contextlib.suppress(RuntimeError):  # another thread has told just now
+                self._nothing_ended.release()
 
     def unended(self) -> Sequence[int]:
         """The calls that were sent and have not ended."""
@@ -138,7 +143,7 @@ class BlockedMapper:
 
     def wait(self, timeout: float) -> None:
         """Wait until another thread tells of an end, or for ``timeout`` seconds."""
-        self._ended.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
+        self._nothing_ended.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
 
 
 class _Mapped:
