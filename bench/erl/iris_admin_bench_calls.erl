@@ -1,6 +1,6 @@
 %% Both sides of bench/calls.py and bench/large_replies.py: the node that is called, and another that calls it.
 -module(iris_admin_bench_calls).
--export([sequential/2, many/3, make_rows/1, rows/0, fetch/1]).
+-export([sequential/2, many/3, make_rows/1, rows/0, fetch/1, beside/2]).
 
 %% The times of so many calls one after another, sorted, in nanoseconds: the median and the 99th percentile.
 sequential(Node, Count) ->
@@ -34,6 +34,17 @@ rows() ->
 %% How long it takes to receive the rows of a node, in nanoseconds.
 fetch(Node) ->
     in_process(fun() -> timed(fun() -> [_ | _] = rpc:call(Node, ?MODULE, rows, []) end) end).
+
+%% The times of so many small calls while another process fetches the rows again and again.
+beside(Node, Count) ->
+    {Pid, Ref} = spawn_monitor(fun() -> fetch_for_ever(Node) end),
+    Times = sequential(Node, Count),
+    exit(Pid, kill),
+    receive {'DOWN', Ref, process, Pid, killed} -> Times end.
+
+fetch_for_ever(Node) ->
+    fetch(Node),
+    fetch_for_ever(Node).
 
 timed(Fun) ->
     Start = erlang:monotonic_time(nanosecond),
