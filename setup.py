@@ -66,6 +66,12 @@ setup(
             extra_compile_args=["-g0"],
             # Without a compiler, or Python's headers, the installation goes on: the codec in Python does the same.
             optional=True,
-        )
+        ),
+        Extension(
+            "iris_admin.transport._exchange",
+            sources=["iris_admin/transport/_exchange.c"],
+            extra_compile_args=["-g0"],
+            optional=True,
+        ),
     ],
 )

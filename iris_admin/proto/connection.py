@@ -11,7 +11,6 @@ the address by which everything about the call is found again.
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,6 +20,7 @@ from iris_admin.proto.control import Operation
 from iris_admin.proto.etf import decode_term, encode_term
 from iris_admin.proto.handshake import Handshake, Joined
 from iris_admin.proto.rpc import Failed, Outcome, Returned
+from iris_admin.proto.usual import EXIT_HEAD, PID_WORDS, REFERENCE_WORDS, REQUEST_HEAD, REQUEST_TAIL, Usual
 from iris_admin.records import record
 from iris_admin.terms import Atom, Pid, Reference, Term
 
@@ -35,19 +35,10 @@ _SILENCE_FACTOR = 1.25
 #: While data comes in, we show that we live at least this often (in seconds), whatever ``net_ticktime`` the node has.
 _ANSWER_INTERVAL = 0.5
 
-_SPAWN_REQUEST_HEAD = b"h\6a" + bytes([Operation.SPAWN_REQUEST])
-#: How a whole message begins that is the usual answer: the pid of the called process, and then its end.
-_SPAWN_REPLY_HEAD = b"\x83D\0h\5a" + bytes([Operation.SPAWN_REPLY])
-_PAYLOAD_EXIT_HEAD = b"\x83D\0h\3a" + bytes([Operation.PAYLOAD_EXIT])
-_FLAG_LINKED = b"a\1"
-_CALL_PROCESS_TAIL = rpc.ERPC_EXECUTE_CALL + rpc.OPTION_LINK
 _KILL = Atom("kill")
 _NO_COOKIE = Atom("")
 _NOPROC = Atom("noproc")
 _TERMINATED = (Atom("error"), Atom("terminated"))
-_FOUR_WORDS = struct.Struct(">IIII")
-_THREE_WORDS = struct.Struct(">III")
-_TWO_WORDS = struct.Struct(">II")
 #: What a peer may have us hold for it: bytes of answers that it does not take, and monitors of its processes.
 MAX_OWED = 64 << 20
 MAX_MONITORS = 100_000
@@ -160,23 +151,6 @@ class _CallState:
         self.is_plain = not capture and formats_for is None
 
 
-class _Usual:
-    """What is known of the usual answers to calls, once the node has sent a pid of its own."""
-
-    __slots__ = ("exit_caller", "least", "linked", "pid_head", "reply_caller", "reply_head", "reply_size")
-
-    def __init__(self, our_pid_head: bytes, reference_head: bytes, pid_head: bytes) -> None:
-        self.pid_head = pid_head
-        self.linked = _FLAG_LINKED + pid_head
-        caller = len(_SPAWN_REPLY_HEAD) + len(reference_head) + _FOUR_WORDS.size + len(our_pid_head)
-        length = caller + len(self.linked) + 2 * _THREE_WORDS.size
-        self.reply_head = length.to_bytes(framing.LENGTH_BYTES, "big") + _SPAWN_REPLY_HEAD
-        self.reply_caller = framing.LENGTH_BYTES + caller
-        self.reply_size = framing.LENGTH_BYTES + length
-        self.exit_caller = len(_PAYLOAD_EXIT_HEAD) + len(pid_head) + _THREE_WORDS.size + len(our_pid_head)
-        self.least = framing.LENGTH_BYTES + self.exit_caller + _THREE_WORDS.size
-
-
 _DAMAGED_HINT = (
     "Something on the way may have damaged it; the next call makes a new connection. Whether the calls that were under "
     "way ran is unknown."
@@ -241,7 +215,7 @@ class Connection:
         self._name = Atom("")
         self._creation = 0
         self._pid_head = self._reference_head = b""
-        self._usual: _Usual | None = None
+        self._usual: Usual | None = None
 
     # What a driver does
 
@@ -376,14 +350,42 @@ class Connection:
         :returns: a number that names the call.
         """
         self._now = now
-        self._counter = call_id = self._counter + 1
-        res = self._reference_head + _FOUR_WORDS.pack(self._creation, call_id & 0x3FFFF, call_id >> 18 & 0xFFFFFFFF, 0)
-        pid = self._pid_head + _THREE_WORDS.pack(call_id & 0xFFFFFFF, call_id >> 28, self._creation)
-        self._calls[call_id] = _CallState(res, pid, capture, formats_for)
-        arguments = rpc.execute_call_arguments(res, module, function, args)
-        control_bytes = b"".join((_SPAWN_REQUEST_HEAD, res, pid, pid, _CALL_PROCESS_TAIL))
-        self._send_message(control_bytes, arguments)
+        call_id = self._new_id()
+        call = self._register(call_id, capture, formats_for)
+        arguments = rpc.execute_call_arguments(call.res, module, function, args)
+        self._send_message(b"".join((REQUEST_HEAD, call.res, call.pid, call.pid, REQUEST_TAIL)), arguments)
         return call_id
+
+    def begin_exchange(self) -> tuple[tuple[bytes, ...], int, int] | None:
+        """Let the driver make a usual call itself, by ``iris_admin.transport._exchange``.
+
+        It is ended by :meth:`end_exchange`, or comes back to the connection by :meth:`take_back`.
+
+        :returns: the pieces of a usual call, our creation, and the number of this one; None where calls must go through
+            the connection, as something else is to be sent, or a frame is not complete.
+        """
+        if self._usual is None or self._prompt or self._bulk or self._frames.is_amid_frame or self._closed:
+            return None
+        return self._usual.pieces, self._creation, self._new_id()
+
+    def end_exchange(self, now: float) -> None:
+        """The driver has received the usual answer."""
+        self._now = self._last_sent = self._last_received = now
+
+    def take_back(self, call_id: int, now: float) -> None:
+        """The driver has sent the request, or a part of it; what comes of it is for the connection."""
+        self._now = self._last_sent = now
+        self._register(call_id, False, None)
+
+    def _register(self, call_id: int, capture: bool, formats_for: int | None) -> _CallState:
+        low, high = call_id & 0x3FFFF, call_id >> 18 & 0xFFFFFFFF
+        call = self._calls[call_id] = _CallState(
+            self._reference_head + REFERENCE_WORDS.pack(self._creation, low, high, 0),
+            self._pid_head + PID_WORDS.pack(call_id & 0xFFFFFFF, call_id >> 28, self._creation),
+            capture,
+            formats_for,
+        )
+        return call
 
     def cancel(self, call_id: int, now: float) -> None:
         """Forget a call and kill its process, if it still runs."""
@@ -506,7 +508,7 @@ class Connection:
                 # Exits to processes that we do not have, group leaders, acknowledgements: nothing to do.
                 pass
 
-    def _receive_usual(self, data: bytes, usual: _Usual) -> bytes:
+    def _receive_usual(self, data: bytes, usual: Usual) -> bytes:
         """Take the usual answers that data begins with, without decoding what is around them.
 
         A call is answered twice: by the pid of its process, and by what that returned. A node sends our references and
@@ -522,7 +524,7 @@ class Connection:
                 end = position + usual.reply_size
                 if end > size:
                     break
-                process_id, serial, _ = _THREE_WORDS.unpack_from(data, position + usual.reply_caller)
+                process_id, serial, _ = PID_WORDS.unpack_from(data, position + usual.reply_caller)
                 call = calls.get(serial << 28 | process_id)
                 if (
                     call is None
@@ -530,16 +532,16 @@ class Connection:
                     or not data.startswith(b"".join((usual.reply_head, call.res, call.pid, usual.linked)), position)
                 ):
                     break
-                call.remote = usual.pid_head + data[end - 12 : end]
+                call.remote = usual.pid_head + data[end - PID_WORDS.size : end]
                 position = end
                 continue
             body = position + framing.LENGTH_BYTES
-            process_id, serial, _ = _THREE_WORDS.unpack_from(data, body + usual.exit_caller)
+            process_id, serial, _ = PID_WORDS.unpack_from(data, body + usual.exit_caller)
             call_id = serial << 28 | process_id
             call = calls.get(call_id)
             if call is None or not call.is_plain:
                 break
-            exited = b"".join((_PAYLOAD_EXIT_HEAD, call.remote, call.pid, rpc.TRIPLE, call.res, rpc.RETURN))
+            exited = b"".join((EXIT_HEAD, call.remote, call.pid, rpc.TRIPLE, call.res, rpc.RETURN))
             end = body + int.from_bytes(data[position:body], "big")
             value = body + len(exited)
             if not (value < end <= size and data.startswith(exited, body)):
@@ -554,7 +556,7 @@ class Connection:
     def _receive_spawn_reply(self, call_id: int, result: Term) -> None:
         if isinstance(result, Pid):
             remote = encode_term(result)
-            self._usual = _Usual(self._pid_head, self._reference_head, remote[: -_THREE_WORDS.size])
+            self._usual = Usual(self._reference_head, self._pid_head, remote[: -PID_WORDS.size])
             self._take_remote(call_id, self._calls[call_id], remote)
         else:
             self._finish(call_id, b"", 0, Failed("erpc", result))

@@ -41,7 +41,8 @@ _LONG_BODY = 4 << 10
 TICK = b"\0\0\0\0"
 
 _LENGTH = struct.Struct(">I")
-_WHOLE = b"\x83D\0"
+#: How the body of a frame begins that is a whole message.
+WHOLE = b"\x83D\0"
 _FRAGMENT_HEAD = struct.Struct(">BBQQ")
 _FIRST_FRAGMENT = ord("E")
 _NEXT_FRAGMENT = ord("F")
@@ -54,6 +55,11 @@ class FrameReader:
         self._chunks: list[bytes] = []
         self._have = 0
         self._need = LENGTH_BYTES
+
+    @property
+    def is_amid_frame(self) -> bool:
+        """Whether a part of a frame has come."""
+        return self._have > 0
 
     def take_short_rest(self) -> bytes:
         """Give back what has come of a frame that is not complete, if that is little."""
@@ -115,7 +121,7 @@ class FragmentAssembler:
         :returns: a whole message and the offset of its control tuple in it, or None while pieces are missing.
         :raises ProtocolError: for a body that is no message, or for more than :data:`MAX_MESSAGE` in pieces.
         """
-        if body[:3] == _WHOLE:
+        if body[:3] == WHOLE:
             return bytes(body), 3
         if len(body) < _FRAGMENT_HEAD.size or body[0] != 131 or body[1] not in (_FIRST_FRAGMENT, _NEXT_FRAGMENT):
             raise ProtocolError(f"this is no distribution message: {bytes(body[:16])!r}")
@@ -151,7 +157,7 @@ class FragmentAssembler:
 
 def whole_frame(control: bytes, message: bytes = b"") -> bytes:
     """Frame a message that fits in one piece."""
-    return b"".join((_LENGTH.pack(len(_WHOLE) + len(control) + len(message)), _WHOLE, control, message))
+    return b"".join((_LENGTH.pack(len(WHOLE) + len(control) + len(message)), WHOLE, control, message))
 
 
 def fragment_frames(sequence: int, control: bytes, message: bytes) -> Iterator[bytes]:

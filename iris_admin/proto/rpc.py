@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 FailureKind: TypeAlias = Literal["throw", "exit", "error", "erpc", "killed"]
 
-_LIST_OF_FOUR = b"l\0\0\0\4"
-_NIL = b"j"
+LIST_OF_FOUR = b"l\0\0\0\4"
+NIL = b"j"
 ERPC_EXECUTE_CALL = encode_term((Atom("erpc"), Atom("execute_call"), 4))
 OPTION_LINK = encode_term([Atom("link")])
 #: What ``{Res, return, V}`` begins with, before and behind the reference.
@@ -61,11 +61,12 @@ def execute_call_arguments(res: bytes, module: str, function: str, args: bytes) 
     :param res: our reference, encoded.
     :param args: the argument list of the function, encoded.
     """
-    return b"".join((_LIST_OF_FOUR, res, _names(module, function), args, _NIL))
+    return b"".join((LIST_OF_FOUR, res, names(module, function), args, NIL))
 
 
 @lru_cache(maxsize=256)
-def _names(module: str, function: str) -> bytes:
+def names(module: str, function: str) -> bytes:
+    """Two names as atoms, encoded."""
     return encode_term(Atom(module)) + encode_term(Atom(function))
 
 

@@ -14,9 +14,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from iris_admin.errors import ForkedProcess, IrisAdminError, NodeDown
+from iris_admin.proto import rpc
 from iris_admin.proto.connection import CallEnded, Connection, Lost
 from iris_admin.proto.framing import LENGTH_BYTES
 from iris_admin.transport.io_thread import IOThread
@@ -40,8 +42,21 @@ _HAND_BACK_AFTER = 0.05
 #: answers. A processor that has nothing to do takes longer than that to be woken. The BEAM's schedulers do the same.
 #: With one processor only, the node could not answer meanwhile.
 _LOOKS = 100 if (os.cpu_count() or 1) > 1 else 0
+_COMPILED_LOOKS = 2 * _LOOKS
+#: From this size on arguments are sent in pieces, maybe, and are encoded for longer than a call takes; in bytes.
+_LONG_ARGUMENTS = 32 << 10
 #: In seconds; poll(2) takes milliseconds in an int.
 _LONGEST_POLL = 86400.0
+
+
+@cache
+def compiled_exchange() -> Callable[..., bytes | tuple[bytes, int, bytes, int]] | None:
+    """What ``_exchange.c`` is about, if it was built. Loaded for the second call: most commands make one."""
+    try:
+        from iris_admin.transport._exchange import exchange  # type: ignore[import-not-found]
+    except ImportError:
+        return None
+    return exchange  # type: ignore[no-any-return]
 
 
 class Link:
@@ -67,6 +82,8 @@ class Link:
         self._reader: dict[str, int] = {}
         # Of a lost link, those that have not been told yet.
         self._bereaved: list[Waiter] = []
+        # Of a socket on which nothing but our bytes goes.
+        self._descriptor = sock.fileno() if type(sock) is socket.socket else None
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._next_deadline = FOREVER
@@ -153,11 +170,18 @@ class Link:
             with self._lock:
                 if self.lost is not None:
                     raise self.lost.copy()
-                call_id = self._connection.call(module, function, args, time.monotonic())
-                caller = self._waiters[call_id] = self._spare
-                caller.call_id, caller.deadline = call_id, deadline
-                self._flush()
-            data = self._receive_soon()
+                outcome = self._compiled_exchange(module, function, args)
+                if not isinstance(outcome, CallEnded):
+                    now = time.monotonic()
+                    call_id, data, number = outcome or (self._connection.call(module, function, args, now), b"", 0)
+                    caller = self._waiters[call_id] = self._spare
+                    caller.call_id, caller.deadline = call_id, deadline
+                    self._flush()
+            if isinstance(outcome, CallEnded):
+                self._stop_reading()
+                return outcome
+            if outcome is None:
+                data = self._receive_soon()
             with self._lock:
                 if data:
                     self._connection.receive_data(data, time.monotonic())
@@ -167,6 +191,8 @@ class Link:
                     self._waiters.pop(call_id, None)
             if self._connection.has_events:
                 self._deliver()
+            if number:
+                self._lose(f"broke the connection: {os.strerror(number).lower()}")
             if ended is not None:
                 self._stop_reading()
                 return ended
@@ -179,6 +205,32 @@ class Link:
             self._spare = BlockedCaller(FOREVER)
             self._stop_reading()
             raise
+
+    def _compiled_exchange(self, module: str, function: str, args: bytes) -> CallEnded | tuple[int, bytes, int] | None:
+        """Send a call, and look for its answer for a while.
+
+        ``_lock`` is held: nobody else has anything to do here, and it is not for long.
+
+        :returns: how it ended. Else the number of the call, what has come, and the number of an error of the socket
+            (or 0). None where a call cannot be made like this, or where that was not built.
+        """
+        if self._descriptor is None or self._unsent or len(args) > _LONG_ARGUMENTS:
+            return None
+        begun = self._connection.begin_exchange()
+        if begun is None or (exchange := compiled_exchange()) is None:
+            return None
+        pieces, creation, call_id = begun
+        outcome = exchange(
+            self._descriptor, pieces, creation, call_id, rpc.names(module, function), args, _COMPILED_LOOKS
+        )
+        now = time.monotonic()
+        if isinstance(outcome, bytes):
+            self._connection.end_exchange(now)
+            return CallEnded(call_id, None, outcome, 0, None)
+        request, sent, data, error = outcome
+        self._connection.take_back(call_id, now)
+        self._unsent = request[sent:]
+        return call_id, data, error
 
     def _receive_soon(self) -> bytes:
         """What comes in no time: two frames for the usual call, and often one after the other."""

@@ -87,7 +87,7 @@ FOR_MEMORY = {
     "iris_admin.operations.results", "iris_admin.operations.steps",
     "iris_admin.proto", "iris_admin.proto.connection", "iris_admin.proto.control", "iris_admin.proto.epmd",
     "iris_admin.proto.etf", "iris_admin.proto.flags", "iris_admin.proto.framing", "iris_admin.proto.handshake",
-    "iris_admin.proto.rpc",
+    "iris_admin.proto.rpc", "iris_admin.proto.usual",
     "iris_admin.transport", "iris_admin.transport.connector", "iris_admin.transport.dialing",
     "iris_admin.transport.io_thread", "iris_admin.transport.link", "iris_admin.transport.retry",
     "iris_admin.transport.stream", "iris_admin.transport.waiters",

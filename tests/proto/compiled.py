@@ -1,4 +1,4 @@
-"""The compiled codec, built from the sources as they are now, whatever is installed."""
+"""What is compiled, built from the sources as they are now, whatever is installed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[2]
+CODEC = "iris_admin.proto._etf"
+EXCHANGE = "iris_admin.transport._exchange"
 
-_directory = tempfile.TemporaryDirectory(prefix="compiled-codec-")  # until the tests end
+_directory = tempfile.TemporaryDirectory(prefix="compiled-")  # until the tests end
 
 
-def build_codec(directory: Path) -> Path:
-    """Build the extension module and nothing else.
+def build(directory: Path) -> None:
+    """Build the extension modules and nothing else.
 
     :param directory: where to, and where all that is left over from building goes.
-    :return: the module's file.
     """
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     if not shutil.which(compiler):
@@ -33,19 +34,23 @@ def build_codec(directory: Path) -> Path:
         pytest.skip("Python's headers are not installed")
     command = [sys.executable, "setup.py", "build_ext", "--build-lib", directory, "--build-temp", directory / "temp"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    built = directory / "iris_admin" / "proto" / f"_etf{EXTENSION_SUFFIXES[0]}"
-    assert built.is_file(), run.stdout + run.stderr  # setuptools itself takes a failure lightly
-    return built
+    for module in (CODEC, EXCHANGE):
+        assert _file(directory, module).is_file(), run.stdout + run.stderr  # setuptools itself takes a failure lightly
+
+
+def _file(directory: Path, module: str) -> Path:
+    return directory.joinpath(*module.split(".")).with_suffix(EXTENSION_SUFFIXES[0])
 
 
 @cache
 def _built() -> Path:
-    return build_codec(Path(_directory.name))
+    directory = Path(_directory.name)
+    build(directory)
+    return directory
 
 
-def load_codec() -> ModuleType:
-    """A module ``_etf`` of its own, which has yet to import what it needs."""
-    spec = importlib.util.spec_from_file_location("iris_admin.proto._etf", _built())
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, _file(_built(), name))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -53,5 +58,16 @@ def load_codec() -> ModuleType:
     return module
 
 
+def load_codec() -> ModuleType:
+    """A module ``_etf`` of its own, which has yet to import what it needs."""
+    return _load(CODEC)
+
+
 #: The module ``_etf`` that the tests share.
 compiled_codec = cache(load_codec)
+
+
+@cache
+def compiled_exchange() -> ModuleType:
+    """The module ``_exchange``."""
+    return _load(EXCHANGE)
