@@ -420,7 +420,9 @@ class TestDelivery:
             bystander.send(victim.user, b"hello")
         assert elsewhere.connected
         wait_until_listening(edge)
+        # The edge still lists both; those who log in again and hang up are taken off the list.
         log_in(edge, victim.user)
+        log_in(edge, bystander.user)
 
 
 class TestWebSocket:
