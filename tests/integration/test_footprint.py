@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -66,13 +66,22 @@ def test_rounds_of_several_operators_at_once(erlang: ErlangNode) -> None:
     footprint.assert_unchanged()
 
 
+@contextlib.contextmanager
+def _turned_away(erlang: ErlangNode, error: type[Exception]) -> Iterator[None]:
+    """Expect an error, then wait until the node has noticed that, or the next one would get another name."""
+    doors = erlang.evaluate(f"{PROBE}:doors()")
+    with pytest.raises(error):
+        yield
+    erlang.evaluate(f"{PROBE}:closed({doors})")
+
+
 def _wrong_cookie(erlang: ErlangNode) -> None:
-    with pytest.raises(CookieMismatch):
+    with _turned_away(erlang, CookieMismatch):
         iris_admin.connect(erlang.name, cookie="WRONG", epmd_port=erlang.epmd_port)
 
 
 def _wrong_name(erlang: ErlangNode) -> None:
-    with pytest.raises(HandshakeRefused):
+    with _turned_away(erlang, HandshakeRefused):
         iris_admin.connect(f"other@127.0.0.1:{erlang.port}", cookie=erlang.cookie)
 
 

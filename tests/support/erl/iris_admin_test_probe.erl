@@ -3,7 +3,7 @@
 -module(iris_admin_test_probe).
 
 -export([start/0, block/0, block_and_print/1, spin/0, trap/1, hold/1, count/0, counted/0]).
--export([blocked/1, reasons/1, gone/1]).
+-export([blocked/1, reasons/1, gone/1, doors/0, closed/1]).
 
 start() ->
     Starter = self(),
@@ -64,6 +64,22 @@ gone(Node) ->
             monitor_node(Node, true),
             receive {nodedown, Node} -> ok after 30000 -> timeout end;
         false ->
+            ok
+    end.
+
+%% How many processes net_kernel has, among them one for each client that is there or tries to come in.
+doors() ->
+    {links, Links} = process_info(whereis(net_kernel), links),
+    length(Links).
+
+%% Wait until it has no more than that, and has put the names of the others back into its pool.
+closed(Doors) ->
+    case doors() > Doors of
+        true ->
+            timer:sleep(1),
+            closed(Doors);
+        false ->
+            _ = sys:get_state(net_kernel),
             ok
     end.
 
