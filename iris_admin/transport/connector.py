@@ -7,7 +7,7 @@ import time
 
 from iris_admin.errors import IrisAdminError, NodeUnreachable
 from iris_admin.transport.dialing import Dialing
-from iris_admin.transport.io_thread import io_thread
+from iris_admin.transport.io_thread import Lock, io_thread
 from iris_admin.transport.link import Link
 from iris_admin.transport.retry import with_retries
 
@@ -44,7 +44,7 @@ class Connector:
         self._attempt: _Attempt | None = None
         self._closed = False
         # Never held while waiting.
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     @property
     def link(self) -> Link | None:

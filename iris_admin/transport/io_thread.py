@@ -23,6 +23,31 @@ from iris_admin.transport.stream import Stream
 _AFTER_FAILURE = 1.0
 
 
+if sys.version_info < (3, 14):
+    Lock = threading.Lock
+else:
+
+    class Lock:
+        """A lock that Ctrl-C does not leave taken for good.
+
+        Since Python 3.14 a signal's handler may run between the moment at which ``with`` has taken a lock and the one
+        from which on it would give it back. Whoever is interrupted gives its connection up, and takes the lock again
+        for that; then it is given back for both times, and the threads that wait for it go on.
+        """
+
+        __slots__ = ("_lock",)
+
+        def __init__(self) -> None:
+            self._lock = threading.RLock()
+
+        def __enter__(self) -> None:
+            self._lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            while self._lock._is_owned():  # type: ignore[attr-defined]  # as Condition does
+                self._lock.release()
+
+
 class Watched(Protocol):
     """What the thread looks after."""
 
@@ -48,7 +73,7 @@ class IOThread:
         self._wake_receiver.setblocking(False)
         self._wake_sender.setblocking(False)
         self._selector.register(self._wake_receiver, selectors.EVENT_READ)
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._masks: dict[Watched, int] = {}
         self._times: dict[Watched, float] = {}
         self._soon: deque[Callable[[], None]] = deque()
@@ -167,7 +192,7 @@ class IOThread:
 
 
 _current: IOThread | None = None
-_current_lock = threading.Lock()
+_current_lock = Lock()
 
 
 def io_thread() -> IOThread:
@@ -181,7 +206,7 @@ def io_thread() -> IOThread:
 
 def _after_fork_in_child() -> None:
     global _current, _current_lock
-    _current_lock = threading.Lock()
+    _current_lock = Lock()
     if _current is not None:
         _current.forked = True
         _current = None

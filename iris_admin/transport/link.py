@@ -21,7 +21,7 @@ from iris_admin.errors import ForkedProcess, IrisAdminError, NodeDown
 from iris_admin.proto import rpc
 from iris_admin.proto.connection import CallEnded, Connection, Lost
 from iris_admin.proto.framing import LENGTH_BYTES
-from iris_admin.transport.io_thread import IOThread
+from iris_admin.transport.io_thread import IOThread, Lock
 from iris_admin.transport.stream import Stream
 from iris_admin.transport.waiters import FOREVER, BlockedCaller, BlockedMapper, LoopReader, Waiter
 
@@ -74,7 +74,7 @@ class Link:
         self._connection = connection
         self._io = io
         # Guards the connection, the waiters and what is to be sent.
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._waiters: dict[int, Waiter] = {}
         self._unsent = b""
         # The thread that reads from the socket: a leader, or the I/O thread. A dict, and not a lock, because it tells

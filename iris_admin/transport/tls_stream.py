@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from iris_admin.errors import ConfigError
 from iris_admin.tls import words
+from iris_admin.transport.io_thread import Lock
 from iris_admin.transport.stream import set_timeout
 
 _RECEIVE_SIZE = 64 << 10
@@ -40,7 +40,7 @@ class TlsStream:
         self._incoming = incoming
         self._outgoing = outgoing
         # Guards all that follows, and the SSL object.
-        self._lock = threading.Lock()
+        self._lock = Lock()
         # Encrypted.
         self._unsent = b""
         # How much of what send() was offered is in _unsent, and not yet reported as sent.
