@@ -73,7 +73,8 @@ def list_users(session: Session, prefix: str, limit: int, after: str | None, wit
 def duplicates(session: Session, user: str | None, limit: int, within: float) -> None:
     """Find messages that are stored more than once for the same user: for USER, or for any.
 
-    They are compared on the core, and named by their digests, as "offline show" has them.
+    They are compared on the core, and named by their digests, as "offline show" has them. That nothing is found does
+    not mean that there is such a user: "user" tells.
     """
     with session.connect_cluster() as cluster:
         document = cluster.offline_duplicates(user, limit=limit, within=within).to_dict()
@@ -94,7 +95,8 @@ def duplicates(session: Session, user: str | None, limit: int, within: float) ->
 def export(session: Session, user_and_file: tuple[str, ...], everybody: bool, file_format: str | None) -> None:
     """Write the messages that are stored for USER, or for all users, to a new FILE that only you can read.
 
-    Nothing is removed. They come in pieces, so the size of the table does not matter.
+    Nothing is removed. They come in pieces, so the size of the table does not matter. For a user whom nobody knows, the
+    file is written all the same, without messages: "user" tells whether there is such a user.
     """
     if len(user_and_file) != (1 if everybody else 2):
         raise click.UsageError("Name either USER and FILE, or --all and FILE.")
@@ -168,7 +170,8 @@ def restore(session: Session, file: str, dry_run: bool, core: str | None, again:
 def show(session: Session, user: str, payload: bool) -> None:
     """Show the messages that are stored for USER, oldest first: time, size and digest of each.
 
-    Nothing is removed or delivered by this.
+    Nothing is removed or delivered by this. That nothing is stored does not mean that there is such a user: "user"
+    tells.
     """
     with session.connect_cluster() as cluster:
         found = cluster.offline_show(user, payload=payload)
