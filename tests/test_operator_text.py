@@ -44,7 +44,7 @@ REVIEWED = {
     ("aio.py", "call"): "a programmer's call",
     ("aio.py", "capture"): "a programmer's call",
     ("aio.py", "map"): "a programmer's call",
-    ("aio.py", "attempt"): "carries out the steps of operations",
+    ("aio.py", "_call"): "carries out the steps of operations",
     ("cluster.py", "call"): "a programmer's call",
     # Steps of operations on their way out
     ("runner.py", "*"): "carries out the steps of operations",
