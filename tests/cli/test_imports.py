@@ -38,7 +38,7 @@ OURS_FOR_OTHERS = {"iris_admin.aio", "iris_admin.cluster", "iris_admin.futures",
 
 _PROBE = """
 import atexit, os, sys
-import click, socket
+import click, selectors, socket  # up to Python 3.13, socket itself brings selectors
 before = set(sys.modules)
 real_exit = os._exit
 def report(code):
