@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import os
 import threading
 import time
@@ -91,14 +90,14 @@ def reader_of(link: Link) -> LoopReader:
     loop = asyncio.get_running_loop()
     reader = link.loop_readers.get(loop)
     if not isinstance(reader, LoopReader):
-        for other in [other for other in link.loop_readers if other.is_closed()]:
-            del link.loop_readers[other]
+        for other in [other for other in tuple(link.loop_readers) if other.is_closed()]:
+            link.loop_readers.pop(other, None)
         try:
             reader = link.loop_readers[loop] = LoopReader(link, loop)
         except OSError:
             if link.lost is None:
                 raise
-            raise copy.copy(link.lost) from None  # its socket is closed
+            raise link.lost.copy() from None  # its socket is closed
     return reader
 
 
