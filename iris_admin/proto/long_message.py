@@ -27,36 +27,43 @@ class LongMessage:
 
     def __init__(self) -> None:
         self._size = 0
-        self._pieces: list[bytes] = []
+        # What is in the room, and behind it pieces that were not put there yet.
         self._room: mmap | None = None
+        self._filled = 0
+        self._pieces: list[bytes] = []
 
     def add(self, piece: Body, further: int) -> None:
         """Put a piece behind the others.
 
         :param further: how much is to come after it, as the peer says, in bytes.
         """
-        end = self._size + len(piece)
-        if self._room is not None and end <= len(self._room):
-            self._room[self._size : end] = piece
-        else:
-            self._pieces.append(bytes(piece))
-            if end >= _ROOM_FROM:
-                self._make_room(end, min(further, _MOST_TRUSTED * end))
-        self._size = end
+        self._size += len(piece)
+        if self._room is not None and not self._pieces and self._size <= len(self._room):
+            self._room[self._filled : self._size] = piece
+            self._filled = self._size
+            return
+        self._pieces.append(bytes(piece))
+        if self._size >= _ROOM_FROM:
+            self._make_room(min(further, _MOST_TRUSTED * self._size))
 
     def whole(self) -> Body:
         """All of it; what is shown by a memoryview does not change any more."""
-        if self._room is None:
-            return b"".join(self._pieces)
-        return memoryview(self._room).toreadonly()[: self._size]
+        if self._room is None or self._pieces:
+            return self._joined()
+        return memoryview(self._room).toreadonly()[: self._filled]
 
-    def _make_room(self, have: int, further: int) -> None:
+    def _joined(self) -> bytes:
+        return b"".join([b"" if self._room is None else self._room[: self._filled], *self._pieces])
+
+    def _make_room(self, further: int) -> None:
         import mmap
 
-        room = mmap.mmap(-1, have + further, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        try:
+            room = mmap.mmap(-1, self._size + further, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError:  # there is none: then as pieces
+            return
         if hasattr(mmap, "MADV_HUGEPAGE"):
             with contextlib.suppress(OSError):
                 room.madvise(mmap.MADV_HUGEPAGE)
-        pieces = self._pieces if self._room is None else [self._room[: self._size], *self._pieces]
-        room[:have] = b"".join(pieces)
-        self._room, self._pieces = room, []
+        room[: self._size] = self._joined()
+        self._room, self._filled, self._pieces = room, self._size, []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
+import mmap
 import struct
 import tracemalloc
 from collections.abc import Iterable
@@ -128,6 +131,24 @@ class TestFragmentAssembler:
             whole = message.whole()
         assert whole == b"".join(pieces)
         assert type(whole) is bytes or (type(whole) is memoryview and whole.readonly)
+
+    @given(st.lists(st.binary(min_size=1, max_size=60), min_size=1), st.lists(st.booleans(), min_size=1))
+    def test_where_there_is_no_room(self, pieces: list[bytes], fails: list[bool]) -> None:
+        failing = itertools.cycle(fails)
+
+        def attempt(*arguments: int) -> mmap.mmap:
+            if next(failing):
+                raise OSError(errno.ENOMEM, "Cannot allocate memory")
+            return real(*arguments)
+
+        real = mmap.mmap
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(long_message, "_ROOM_FROM", 32)
+            patch.setattr(mmap, "mmap", attempt)
+            message = long_message.LongMessage()
+            for piece in pieces:
+                message.add(piece, 0)
+            assert message.whole() == b"".join(pieces)
 
     @pytest.mark.parametrize("size", [(1 << 20) - 1, 1 << 20, 3_000_000])
     def test_very_long_messages(self, size: int) -> None:
