@@ -254,7 +254,6 @@ class TestFloods:
         ping = message((6, REMOTE, Atom(""), Atom("rex")), (Atom("$gen_call"), (REMOTE, b"x" * 10_000), Atom("x")))
 
         def script(sock: socket.socket) -> None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             with contextlib.suppress(OSError):
                 joined(sock)
                 while True:
