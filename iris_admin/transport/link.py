@@ -120,19 +120,25 @@ class Link:
         :raises NodeDown: the link is or was lost.
         :raises ForkedProcess: this process is a fork of the one that made the link.
         """
-        caller, leading = None, False
         thread = threading.get_ident()
-        if (
-            not (capture or self._waiters or self._reader or self._io.forked or thread == self._io.ident)
-            and self._reader.setdefault("thread", thread) == thread
-        ):
-            outcome = self._exchange(module, function, args, deadline)
-            if isinstance(outcome, CallEnded):
-                return outcome
-            caller, leading = outcome, True
-        if caller is None:
-            caller = BlockedCaller(deadline)
-        self._wait_for(caller, lambda: self.start_call(module, function, args, caller, capture=capture), leading)
+        try:
+            caller = None
+            if not (capture or self._waiters or self._reader or self._io.forked or thread == self._io.ident):
+                outcome = self._exchange(module, function, args, deadline)
+                if isinstance(outcome, CallEnded):
+                    return outcome
+                caller = outcome
+            leading = caller is not None
+            if caller is None:
+                caller = BlockedCaller(deadline)
+            self._wait_for(caller, lambda: self.start_call(module, function, args, caller, capture=capture), leading)
+        except BaseException:
+            if self._reader.get("thread") == thread:
+                # Ctrl-C, but not while we waited: what was done is unknown. (Or the link was lost before.)
+                self._lose("was disconnected: a call was interrupted at a bad moment")
+                self._spare = BlockedCaller(FOREVER)
+                self._stop_reading()
+            raise
         if isinstance(caller.event, IrisAdminError):
             raise caller.event
         return caller.event
@@ -156,55 +162,46 @@ class Link:
             raise caller.error
         return caller.events
 
-    def _exchange(self, module: str, function: str, args: bytes, deadline: float) -> CallEnded | BlockedCaller:
+    def _exchange(self, module: str, function: str, args: bytes, deadline: float) -> CallEnded | BlockedCaller | None:
         """Make the usual call, which no other is in the way of, and which is answered in no time.
 
-        The caller leads already.
-
-        :returns: how it ended. If that is not known yet, who waits for it, still leading: the call has been sent.
-        :raises NodeDown: the link is or was lost.
+        :returns: how it ended. If that is not known yet, who waits for it: the call has been sent, and this thread
+            reads. None where another one does; nothing was done.
+        :raises NodeDown: the link is lost already; nothing was sent.
         """
-        try:
-            if self._io.watches(self, selectors.EVENT_READ):
-                self._take_over()
-            with self._lock:
-                if self.lost is not None:
-                    raise self.lost.copy()
-                outcome = self._compiled_exchange(module, function, args)
-                if not isinstance(outcome, CallEnded):
-                    now = time.monotonic()
-                    call_id, data, number = outcome or (self._connection.call(module, function, args, now), b"", 0)
-                    caller = self._waiters[call_id] = self._spare
-                    caller.call_id, caller.deadline = call_id, deadline
-                    self._flush()
-            if isinstance(outcome, CallEnded):
-                self._stop_reading()
-                return outcome
-            if outcome is None:
-                data = self._receive_soon()
-            with self._lock:
-                if data:
-                    self._connection.receive_data(data, time.monotonic())
-                    self._flush()
-                ended = self._connection.take_end(call_id)
-                if ended is not None:
-                    self._waiters.pop(call_id, None)
-            if self._connection.has_events:
-                self._deliver()
-            if number:
-                self._lose(f"broke the connection: {os.strerror(number).lower()}")
-            if ended is not None:
-                self._stop_reading()
-                return ended
-            self._spare = BlockedCaller(FOREVER)
-            return caller
-        except BaseException as error:
-            # Ctrl-C, at a moment of which we do not know what was done.
-            if not isinstance(error, IrisAdminError):
-                self._lose("was disconnected: a call was interrupted at a bad moment")
-            self._spare = BlockedCaller(FOREVER)
+        if not self._try_to_lead():
+            return None
+        with self._lock:
+            if self.lost is not None:
+                raise self.lost.copy()
+            outcome = self._compiled_exchange(module, function, args)
+            if not isinstance(outcome, CallEnded):
+                now = time.monotonic()
+                call_id, data, number = outcome or (self._connection.call(module, function, args, now), b"", 0)
+                caller = self._waiters[call_id] = self._spare
+                caller.call_id, caller.deadline = call_id, deadline
+                self._flush()
+        if isinstance(outcome, CallEnded):
             self._stop_reading()
-            raise
+            return outcome
+        if outcome is None:
+            data = self._receive_soon()
+        with self._lock:
+            if data:
+                self._connection.receive_data(data, time.monotonic())
+                self._flush()
+            ended = self._connection.take_end(call_id)
+            if ended is not None:
+                self._waiters.pop(call_id, None)
+        if self._connection.has_events:
+            self._deliver()
+        if number:
+            self._lose(f"broke the connection: {os.strerror(number).lower()}")
+        if ended is not None:
+            self._stop_reading()
+            return ended
+        self._spare = BlockedCaller(FOREVER)
+        return caller
 
     def _compiled_exchange(self, module: str, function: str, args: bytes) -> CallEnded | tuple[int, bytes, int] | None:
         """Send a call, and look for its answer for a while.
