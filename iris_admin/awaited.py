@@ -114,7 +114,7 @@ async def ask(
     """What :meth:`iris_admin.client.Node.call` does, awaited; with ``capture``, what ``capture`` does."""
     encoded = encode_call(module, function, args)
     called = Called(node.name, module, function, len(args))
-    seconds = node.timeout if timeout is None else timeout
+    seconds = node._time(timeout)
     deadline = time.monotonic() + seconds
     connector = node._connector
 
@@ -189,12 +189,9 @@ class _AwaitedCall:
 
     def _result(self, event: CallEnded | IrisAdminError) -> tuple[Any, Exception | None]:
         try:
-            if isinstance(event, IrisAdminError):
-                return None, event
-            value = self._called.answer(event)
+            return self._called.result(event, capture=self._capture), None
         except Exception as error:
             return None, error
-        return ((value, event.output or "") if self._capture else value), None
 
     def _in_loop(self, value: Any, error: Exception | None) -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed, and nobody waits any more

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from iris_admin.errors import CallTimeout, DecodeError, EncodeError, RemoteError
+from iris_admin.errors import CallTimeout, DecodeError, EncodeError, IrisAdminError, RemoteError
 from iris_admin.proto.connection import CallEnded
 from iris_admin.proto.etf import encode_term
 from iris_admin.proto.rpc import Failed, Returned
@@ -68,6 +69,17 @@ class Called:
         if isinstance(outcome, Returned):
             return outcome.value
         raise self.failure(outcome)
+
+    def result(self, event: CallEnded | IrisAdminError, *, capture: bool) -> Any:
+        """What whoever does not block for the call gets of its end.
+
+        :param capture: whether that is a tuple of the returned value and the printed text.
+        :raises IrisAdminError: the link was lost, or :meth:`answer` raises it.
+        """
+        if isinstance(event, IrisAdminError):
+            raise event
+        value = self.answer(event)
+        return (value, event.output or "") if capture else value
 
     def failure(self, failed: Failed) -> RemoteError:
         """The error that tells how the function failed."""

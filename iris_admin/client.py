@@ -247,8 +247,14 @@ class Node:
         :param capture: whether the result is to be as that of :meth:`capture`.
         :returns: a future of the result.
         """
+        from iris_admin.futures import CallFuture
+
+        encoded = encode_call(module, function, args)
         seconds = self._time(timeout)
-        return self._submit(module, function, args, seconds, time.monotonic() + seconds, capture=capture)
+        deadline = time.monotonic() + seconds
+        link = self._connector.connect(deadline)
+        called = Called(self.name, module, function, len(args))
+        return CallFuture.start(link, called, encoded, seconds, deadline, capture=capture)
 
     def map(
         self,
@@ -503,16 +509,6 @@ class Node:
     def _time(self, timeout: float | None) -> float:
         return self.timeout if timeout is None else timeout
 
-    def _submit(
-        self, module: str, function: str, args: Sequence[Term], seconds: float, deadline: float, *, capture: bool
-    ) -> Future[Any]:
-        from iris_admin.futures import CallFuture
-
-        encoded = encode_call(module, function, args)
-        called = Called(self.name, module, function, len(args))
-        link = self._connector.connect(deadline)
-        return CallFuture.start(link, called, encoded, seconds, deadline, capture=capture)
-
     def _call(
         self,
         module: str,
@@ -524,7 +520,7 @@ class Node:
         capture: bool,
     ) -> tuple[Term, str | None]:
         encoded = encode_call(module, function, args)
-        seconds = self.timeout if timeout is None else timeout
+        seconds = self._time(timeout)
         deadline = time.monotonic() + seconds
 
         def attempt() -> CallEnded | None:

@@ -62,13 +62,11 @@ class CallFuture(Future[Any]):
         if self.done():
             return
         try:
-            if isinstance(event, IrisAdminError):
-                raise event
-            value = self._called.answer(event)
+            result = self._called.result(event, capture=self._capture)
         except Exception as error:
             self.set_exception(error)
         else:
-            self.set_result((value, event.output or "") if self._capture else value)
+            self.set_result(result)
 
     def timed_out(self) -> None:
         """Take that the deadline has passed."""

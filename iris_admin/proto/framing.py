@@ -82,7 +82,7 @@ class FrameReader:
                 self._have += end
                 return
             if self._need == LENGTH_BYTES:
-                data = b"".join([*self._chunks, data])
+                data = self.take_short_rest() + data
                 end = len(data)
             else:
                 # Only what completes the frame is joined to it: what follows may be much, and would be copied for it.
@@ -125,23 +125,24 @@ class FragmentAssembler:
             return bytes(body), 3
         if len(body) < _FRAGMENT_HEAD.size or body[0] != 131 or body[1] not in (_FIRST_FRAGMENT, _NEXT_FRAGMENT):
             raise ProtocolError(f"this is no distribution message: {bytes(body[:16])!r}")
-        # Imported when a long message comes: most commands receive none.
-        from iris_admin.proto.long_message import LongMessage
-
+        message: LongMessage | None
         _, kind, sequence, fragment = _FRAGMENT_HEAD.unpack_from(body)
         start = _FRAGMENT_HEAD.size
         if kind == _FIRST_FRAGMENT:
             if body[start : start + 1] != b"\0":
                 raise ProtocolError("a fragment refers to an atom cache that was never negotiated")
             start += 1
+            # Imported when a long message comes: most commands receive none.
+            from iris_admin.proto.long_message import LongMessage
+
             cost, message = 0, LongMessage()
             if sequence in self._incomplete:
                 raise ProtocolError(f"message {sequence} begins twice")
             if fragment < 1:
                 raise ProtocolError(f"message {sequence} begins with fragment 0, where they end with 1")
         else:
-            expected, cost, message = self._incomplete.pop(sequence, (0, 0, LongMessage()))
-            if fragment != expected or fragment < 1:
+            expected, cost, message = self._incomplete.pop(sequence, (0, 0, None))
+            if message is None or fragment != expected or fragment < 1:
                 raise ProtocolError(f"fragment {fragment} of message {sequence}, where {expected} was expected")
         message.add(body[start:], (fragment - 1) * FRAGMENT_SIZE)
         if fragment == 1:

@@ -196,7 +196,7 @@ class Link:
         if self._connection.has_events:
             self._deliver()
         if number:
-            self._lose(f"broke the connection: {os.strerror(number).lower()}")
+            self._lose_by(OSError(number, os.strerror(number)))
         if ended is not None:
             self._stop_reading()
             return ended
@@ -306,10 +306,7 @@ class Link:
         self._refuse_in_fork()
         try:
             with self._lock:
-                if self.lost is not None:
-                    raise self.lost.copy()
-                call_id = self._connection.call(module, function, args, time.monotonic(), capture=capture)
-                self._waiters[call_id] = waiter
+                call_id = self._prepare_call(module, function, args, waiter, capture)
                 if isinstance(waiter, BlockedCaller):
                     waiter.call_id = call_id
                 self._flush()
@@ -349,13 +346,16 @@ class Link:
         """
         self._refuse_in_fork()
         if self._io.watches(self, selectors.EVENT_READ):
-            self._led_at = time.monotonic()
             self._take_over()
         with self._lock:
-            if self.lost is not None:
-                raise self.lost.copy()
-            call_id = self._connection.call(module, function, args, time.monotonic(), capture=capture)
-            self._waiters[call_id] = waiter
+            return self._prepare_call(module, function, args, waiter, capture)
+
+    def _prepare_call(self, module: str, function: str, args: bytes, waiter: Waiter, capture: bool) -> int:
+        """Make a call that is still to be sent; ``_lock`` is held."""
+        if self.lost is not None:
+            raise self.lost.copy()
+        call_id = self._connection.call(module, function, args, time.monotonic(), capture=capture)
+        self._waiters[call_id] = waiter
         return call_id
 
     def send_queued(self) -> None:
@@ -463,8 +463,9 @@ class Link:
 
     def _take_over(self) -> None:
         """Have the I/O thread not read, and look after a while whether we still do."""
+        self._led_at = time.monotonic()
         self._io.watch(self, selectors.EVENT_READ, False)
-        self._io.schedule(self, time.monotonic() + _HAND_BACK_AFTER)
+        self._io.schedule(self, self._led_at + _HAND_BACK_AFTER)
 
     def _stop_reading(self) -> None:
         self._led_at = time.monotonic()
@@ -497,7 +498,7 @@ class Link:
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as error:
-            self._lose(f"broke the connection: {(error.strerror or str(error)).lower()}")
+            self._lose_by(error)
             return None
         # TLS gives at most 16 KiB at once, however much there is.
         self._receive_size = _LARGE_RECEIVE_SIZE if len(data) >= _RECEIVE_SIZE else _RECEIVE_SIZE
@@ -583,6 +584,9 @@ class Link:
                 self._read()
             finally:
                 self._stop_reading()
+
+    def _lose_by(self, error: OSError) -> None:
+        self._lose(f"broke the connection: {(error.strerror or str(error)).lower()}")
 
     def _lose(self, reason: str) -> None:
         with self._lock:
