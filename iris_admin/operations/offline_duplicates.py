@@ -101,7 +101,9 @@ def offline_duplicates(
             "Wanted": Atom("all") if wanted is None else (Atom("user"), wanted),
             "Top": limit,
         }
-        walked = yield from walk("offline_store+walk_duplicates", bindings, node=store.core, take=take, within=within)
+        walked = yield from walk(
+            "offline_store+table_chunks+walk_duplicates", bindings, node=store.core, take=take, within=within
+        )
         cut = cut or walked.cut
         *figures, best = latest
         totals = [total + figure for total, figure in zip(totals, figures, strict=True)]

@@ -87,7 +87,7 @@ def read_rows(
             return True
 
         bindings = store_bindings() | {"Keys": wanted, "MaxBytes": PIECE_BYTES}
-        walked = yield from walk("offline_store+walk_export", bindings, node=store.core, take=take)
+        walked = yield from walk("offline_store+table_chunks+walk_export", bindings, node=store.core, take=take)
         seconds += walked.seconds
     return Exported(tuple(store.core for store in stores), rows, seconds)
 

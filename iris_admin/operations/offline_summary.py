@@ -190,7 +190,9 @@ def _summarize(store: Store, top: int, within: float) -> Operation[tuple[StoreSu
 
     wanted = top + SPARE
     bindings = store_bindings() | {"Top": wanted}
-    walked = yield from walk("offline_store+walk_summary", bindings, node=store.core, take=take, within=within)
+    walked = yield from walk(
+        "offline_store+table_chunks+walk_summary", bindings, node=store.core, take=take, within=within
+    )
     read, messages, payload_bytes, oldest, keys, users, simple, best = latest
     # A user who is not among these has no key with more rows than the last of them.
     least = best[0][0] if len(best) >= wanted else 0
@@ -250,7 +252,7 @@ def offline_list(
 
         bindings = store_bindings() | {"Guards": guards, "Wanted": limit + 1}
         walked = yield from walk(
-            "offline_store+offline_users+walk_users", bindings, node=store.core, take=take, within=within
+            "offline_store+table_chunks+offline_users+walk_users", bindings, node=store.core, take=take, within=within
         )
         cut = cut or walked.cut
         pages[store.core] = names

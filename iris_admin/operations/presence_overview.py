@@ -44,6 +44,8 @@ WITHIN = 120.0
 EXAMPLES = 10
 
 
+#: How each kind of node is walked through, in ``remote/``. An edge need not know of Mnesia.
+_TABLES = {"core": "presence_table_core+table_chunks", "edge": "presence_table_edge"}
 #: Of the walks through the tables: name some users, and collect those who are connected in any way.
 _EXAMPLES: dict[str, Term] = {"Examples": EXAMPLES}
 _ANY_KIND: dict[str, Term] = _EXAMPLES | {"Kinds": [Atom("iris_edge_conn"), Atom("iris_ws_lite"), Atom("other")]}
@@ -501,7 +503,7 @@ def _walk(
     more: Mapping[str, Term] | None = None,
 ) -> Operation[Walked]:
     bindings = {"Chunk": CHUNK, **(more or _EXAMPLES)}
-    return (yield from walk(f"presence_table_{where}+{name}", bindings, node=node, take=take, within=within))
+    return (yield from walk(f"{_TABLES[where]}+{name}", bindings, node=node, take=take, within=within))
 
 
 def _why(error: IrisAdminError) -> str:

@@ -1,38 +1,16 @@
 %% First part of what looks through offline_msg: how to get at its rows. Nothing is changed.
 %%
-%% Chunk: rows to be looked at in one go. AtLeast, AtMost: the buckets of a user that are looked into, whatever
-%% user_meta says.
+%% AtLeast, AtMost: the buckets of a user that are looked into, whatever user_meta says.
 %%
 %% Rows with equal keys are next to each other in a chunk. Where they are in several chunks, they are at one of the ends
 %% of each; those chunks need not follow one another.
 %%
-%% Defines Around for walker.erl; First and Next, which select a chunk of rows; Count, which counts those that match;
-%% KeysOf a user; Stamps and Messages of a key; Measure, which gives the number and the bytes of a row's messages.
+%% Defines Table and InEts for table_chunks.erl; Count, which counts the rows that match; KeysOf a user; Stamps and
+%% Messages of a key; Measure, which gives the number and the bytes of a row's messages.
+Table = offline_msg,
 Storage = mnesia:table_info(offline_msg, storage_type),
 %% The same table, without Mnesia's detours; the rows of a table on disc only are somewhere else.
 InEts = lists:member(Storage, [ram_copies, disc_copies]),
-Around = fun(Run) ->
-    case InEts of
-        true -> Run();
-        false -> mnesia:activity(async_dirty, Run)
-    end
-end,
-First = fun(Pattern) ->
-    case InEts of
-        true ->
-            %% Released when this process ends.
-            ets:safe_fixtable(offline_msg, true),
-            ets:select(offline_msg, Pattern, Chunk);
-        false ->
-            mnesia:select(offline_msg, Pattern, Chunk, read)
-    end
-end,
-Next = fun(Continuation) ->
-    case InEts of
-        true -> ets:select(Continuation);
-        false -> mnesia:select(Continuation)
-    end
-end,
 Count = fun(Pattern) ->
     case InEts of
         true -> ets:select_count(offline_msg, Pattern);

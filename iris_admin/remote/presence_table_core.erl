@@ -1,38 +1,14 @@
 %% First part of what walks through a core's presence table. Nothing is changed: iris_presence's own functions would
 %% delete entries that have expired.
 %%
-%% Chunk: rows to be looked at in one go.
-%%
-%% Defines Around for walker.erl; First and Next, which select a chunk of rows; Backend, and Size0, the number of rows;
-%% Entries, a match specification that gives {User, Node, Pid, Heartbeat} of a row in each of its forms; and Users for
-%% walk_users.erl.
+%% Defines Table and InEts for table_chunks.erl; Backend, and Size0, the number of rows; Entries, a match specification
+%% that gives {User, Node, Pid, Heartbeat} of a row in each of its forms; and Users for walk_users.erl.
 Backend = application:get_env(iris_core, presence_backend, ets),
 Table = case Backend of ets -> presence_local; _ -> presence end,
 %% Mnesia keeps the rows of a table in one of ETS, unless only another node has a copy.
 InEts = ets:whereis(Table) =/= undefined,
 InEts orelse Backend =/= ets orelse error({undefined, Table}),
 Size0 = case InEts of true -> ets:info(Table, size); false -> mnesia:table_info(Table, size) end,
-Around = fun(Run) ->
-    case InEts of
-        true -> Run();
-        false -> mnesia:activity(async_dirty, Run)
-    end
-end,
-First = fun(Pattern) ->
-    case InEts of
-        true ->
-            ets:safe_fixtable(Table, true),
-            ets:select(Table, Pattern, Chunk);
-        false ->
-            mnesia:select(Table, Pattern, Chunk, read)
-    end
-end,
-Next = fun(Continuation) ->
-    case InEts of
-        true -> ets:select(Continuation);
-        false -> mnesia:select(Continuation)
-    end
-end,
 Entries = fun(Guards, Body) ->
     case Backend of
         ets -> [
