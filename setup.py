@@ -68,6 +68,12 @@ setup(
             optional=True,
         ),
         Extension(
+            "iris_admin._large_pages",
+            sources=["iris_admin/_large_pages.c"],
+            extra_compile_args=["-g0"],
+            optional=True,
+        ),
+        Extension(
             "iris_admin.transport._exchange",
             sources=["iris_admin/transport/_exchange.c"],
             extra_compile_args=["-g0"],

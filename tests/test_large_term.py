@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from iris_admin.errors import DecodeError
-from iris_admin.large_term import decode_large
+from iris_admin.large_term import decode_large, wait_within
 from iris_admin.proto import etf
 
 
@@ -81,6 +81,34 @@ def test_pauses_of_threads_may_overlap(was_enabled: bool) -> None:
     second.end()
     assert not gc.isenabled()
     third.end()
+    assert gc.isenabled() is was_enabled
+
+
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_while_more_is_waited_for_all_is_as_usual(was_enabled: bool, error: type[BaseException] | None) -> None:
+    usual = sys.getswitchinterval()
+    seen: list[bool] = []
+
+    def wait(result: int) -> int:
+        seen.append(gc.isenabled())
+        assert sys.getswitchinterval() == usual
+        if error is not None:
+            raise error
+        return result
+
+    def decode() -> int:
+        try:
+            return wait_within(wait, 42)
+        finally:
+            seen.append(gc.isenabled())
+            assert sys.getswitchinterval() < usual
+
+    if error is None:
+        assert decode_large(decode) == 42
+    else:
+        with pytest.raises(error):
+            decode_large(decode)
+    assert seen == [was_enabled, False]
     assert gc.isenabled() is was_enabled
 
 

@@ -128,6 +128,27 @@ decode_term(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject 
     return call_pure(state, DECODE_TERM, args, nargs, kwnames);
 }
 
+PyDoc_STRVAR(
+    decode_coming_doc, "decode_coming($module, room, offset, filled, more, /)\n--\n\nAs in iris_admin.proto.etf.");
+
+static PyObject *
+decode_coming(PyObject *module, PyObject *args)
+{
+    Py_buffer room;
+    Py_ssize_t at, filled;
+    PyObject *more, *term = NULL;
+    if (!PyArg_ParseTuple(args, "y*nnO", &room, &at, &filled, &more))
+        return NULL;
+    if (0 <= at && at <= filled && filled <= room.len)
+        term = etf_read_coming(PyModule_GetState(module), room.buf, room.len, filled, more, &at);
+    PyBuffer_Release(&room);
+    if (term != NULL)
+        return Py_BuildValue("Nn", term, at);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 /* Encode the only argument, or let the pure codec do it. */
 static PyObject *
 encode_either(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, int with_version)
@@ -214,6 +235,7 @@ execute(PyObject *module)
 static PyMethodDef methods[] = {
     {"decode", (PyCFunction)(void (*)(void))decode, METH_FASTCALL | METH_KEYWORDS, decode_doc},
     {"decode_term", (PyCFunction)(void (*)(void))decode_term, METH_FASTCALL | METH_KEYWORDS, decode_term_doc},
+    {"decode_coming", decode_coming, METH_VARARGS, decode_coming_doc},
     {"encode", (PyCFunction)(void (*)(void))encode, METH_FASTCALL | METH_KEYWORDS, encode_doc},
     {"encode_term", (PyCFunction)(void (*)(void))encode_term, METH_FASTCALL | METH_KEYWORDS, encode_term_doc},
     {NULL, NULL, 0, NULL},

@@ -72,6 +72,11 @@ give_up(void)
 /* Read the term at an offset, which is moved behind it. The source is the bytes that data and size are of, or NULL. */
 PyObject *etf_read(State *state, const char *data, Py_ssize_t size, PyObject *source, Py_ssize_t *at);
 
+/* The same of a term that is still coming: data has room for so much, and so much of that is filled. More is filled when a
+ * function is called, as iris_admin.proto.etf.decode_coming explains. */
+PyObject *etf_read_coming(
+    State *state, const char *data, Py_ssize_t room, Py_ssize_t filled, PyObject *more, Py_ssize_t *at);
+
 /* The encoding of a term, as bytes, behind the version byte or without. */
 PyObject *etf_write(State *state, PyObject *term, int with_version);
 

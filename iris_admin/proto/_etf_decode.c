@@ -3,12 +3,16 @@
 
 /* After so many bytes of a large term another thread gets its turn, if it asks for it. */
 #define TURN (16 * 1024)
+/* While a term is still coming, that is also when more of it is received. */
+#define TURN_COMING (128 * 1024)
 
 typedef struct {
     State *state;
     PyObject *source; /* bytes, of which data and end are; NULL as long as nobody needs them */
     const unsigned char *data;
     Py_ssize_t at, end;
+    PyObject *more; /* waits for data that still comes, of which there may be so much; or NULL */
+    Py_ssize_t room;
     int depth;
     Py_ssize_t turn_ends_at;
     /* The items of lists and maps that are not complete yet, one list behind the other. Nothing is made in the size
@@ -23,6 +27,8 @@ static PyObject *read_term(Reader *reader);
 static PyObject *
 call_pure(Reader *reader, PyObject *function)
 {
+    if (reader->more != NULL) /* that function could not wait */
+        return NULL;
     if (reader->source == NULL) {
         reader->source = PyBytes_FromStringAndSize((const char *)reader->data, reader->end);
         if (reader->source == NULL)
@@ -43,11 +49,31 @@ u32_at(const unsigned char *data)
     return (uint32_t)data[0] << 24 | (uint32_t)data[1] << 16 | (uint32_t)data[2] << 8 | data[3];
 }
 
+/* Wait until so many bytes are left, if more is to come; whether they are then. */
+static int
+come(Reader *reader, uint64_t size)
+{
+    if (reader->more == NULL || size > (uint64_t)(reader->room - reader->at))
+        return 0;
+    PyObject *filled = PyObject_CallFunction(reader->more, "n", reader->at + (Py_ssize_t)size);
+    if (filled == NULL)
+        return 0;
+    Py_ssize_t end = PyLong_AsSsize_t(filled);
+    Py_DECREF(filled);
+    if (end < reader->end || end > reader->room) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "so much cannot have come");
+        return 0;
+    }
+    reader->end = end;
+    return size <= (uint64_t)(end - reader->at);
+}
+
 /* Whether so many bytes are left. */
 static inline int
-has(const Reader *reader, uint64_t size)
+has(Reader *reader, uint64_t size)
 {
-    return size <= (uint64_t)(reader->end - reader->at);
+    return size <= (uint64_t)(reader->end - reader->at) || come(reader, size);
 }
 
 /* Steals the item. NULL stands for what its maker could not make. */
@@ -77,7 +103,9 @@ push(Reader *reader, PyObject *item)
 static int
 take_turns(Reader *reader)
 {
-    reader->turn_ends_at = reader->at + TURN;
+    reader->turn_ends_at = reader->at + (reader->more == NULL ? TURN : TURN_COMING);
+    if (reader->more != NULL)
+        return come(reader, 0) ? 0 : -1;
     PyObject *function = etf_late(reader->state, TAKE_TURNS);
     PyObject *nothing = function == NULL ? NULL : PyObject_CallNoArgs(function);
     Py_XDECREF(nothing);
@@ -604,21 +632,34 @@ read_term(Reader *reader)
     return term;
 }
 
+static PyObject *
+read_all(Reader *reader, Py_ssize_t *at)
+{
+    reader->at = *at;
+    reader->turn_ends_at = *at + TURN;
+    PyObject *term = read_term(reader);
+    drop_items(reader, 0);
+    PyMem_Free(reader->items);
+    Py_XDECREF(reader->source);
+    *at = reader->at;
+    return term;
+}
+
 PyObject *
 etf_read(State *state, const char *data, Py_ssize_t size, PyObject *source, Py_ssize_t *at)
 {
     Reader reader = {
-        .state = state,
-        .source = Py_XNewRef(source),
-        .data = (const unsigned char *)data,
-        .at = *at,
-        .end = size,
-        .turn_ends_at = *at + TURN,
+        .state = state, .source = Py_XNewRef(source), .data = (const unsigned char *)data, .end = size
     };
-    PyObject *term = read_term(&reader);
-    drop_items(&reader, 0);
-    PyMem_Free(reader.items);
-    Py_XDECREF(reader.source);
-    *at = reader.at;
-    return term;
+    return read_all(&reader, at);
+}
+
+PyObject *
+etf_read_coming(
+    State *state, const char *data, Py_ssize_t room, Py_ssize_t filled, PyObject *more, Py_ssize_t *at)
+{
+    Reader reader = {
+        .state = state, .data = (const unsigned char *)data, .end = filled, .room = room, .more = more
+    };
+    return read_all(&reader, at);
 }

@@ -29,19 +29,23 @@ __all__ = [
     "MAX_DEPTH",
     "canonical",
     "decode",
+    "decode_coming",
     "decode_term",
     "encode",
     "encode_term",
 ]
 
 #: Input from which on it pays to hold back the cyclic garbage collector, in bytes.
-_PAUSE_COLLECTOR_FROM = 64 * 1024
+_PAUSE_COLLECTOR_FROM = 64 << 10
+#: And from which on it pays to take memory in large pages.
+_LARGE_PAGES_FROM = 1 << 20
 
 #: Which codec is at work.
 IMPLEMENTATION: Literal["pure", "compiled"]
 
 _decode: Callable[..., Term]
 _decode_term: Callable[[bytes | memoryview, int], tuple[Term, int]]
+_decode_coming: Callable[..., tuple[Term, int] | None] | None
 encode: Callable[[Term], bytes]
 encode_term: Callable[[Term], bytes]
 
@@ -65,12 +69,13 @@ def _compiled_codec() -> Any:
 
 if (_etf := _compiled_codec()) is not None:
     IMPLEMENTATION = "compiled"
-    _decode, _decode_term, encode, encode_term = _etf.decode, _etf.decode_term, _etf.encode, _etf.encode_term
+    _decode, _decode_term, _decode_coming = _etf.decode, _etf.decode_term, _etf.decode_coming
+    encode, encode_term = _etf.encode, _etf.encode_term
 else:
     from iris_admin.proto import _etf_decode, _etf_encode
 
     IMPLEMENTATION = "pure"
-    _decode, _decode_term = _etf_decode.decode, _etf_decode.decode_term
+    _decode, _decode_term, _decode_coming = _etf_decode.decode, _etf_decode.decode_term, None
     encode, encode_term = _etf_encode.encode, _etf_encode.encode_term
 
 
@@ -115,6 +120,26 @@ def decode_term(data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[
         data = bytes(data)
     if len(data) - offset < _PAUSE_COLLECTOR_FROM:
         return _decode_term(data, offset)
-    from iris_admin.large_term import decode_large
+    from iris_admin.large_term import decode_large, decode_very_large
 
-    return decode_large(_decode_term, data, offset)
+    if len(data) - offset < _LARGE_PAGES_FROM:
+        return decode_large(_decode_term, data, offset)
+    return decode_very_large(_decode_term, data, offset)
+
+
+def decode_coming(room: memoryview, offset: int, filled: int, more: Callable[[int], int]) -> tuple[Term, int] | None:
+    """Decode a term of which only the beginning has come.
+
+    :param room: where the term comes; cannot be written to by this view of it.
+    :param offset: where it starts.
+    :param filled: how much of the room is filled, in bytes.
+    :param more: tells that now, and is called again and again. It is given how much has to be there for the decoding to
+        go on, and should return when so much is; if not, no more comes.
+    :return: the term and the offset behind it. None if it is to be decoded by :func:`decode_term` when all has come, as
+        something is wrong with it, or rare; always from the pure codec.
+    """
+    if _decode_coming is None:
+        return None
+    from iris_admin.large_term import decode_very_large
+
+    return decode_very_large(_decode_coming, room, offset, filled, more)

@@ -12,7 +12,7 @@ from tests.fuzz.choices import Choices
 from tests.proto.compiled import compiled_codec
 from tests.proto.fuzz_codecs import random_value
 from tests.proto.test_etf_hostile import SAMPLES
-from tests.proto.test_etf_twin import compare
+from tests.proto.test_etf_twin import compare, compare_coming
 from tests.support.hostile import DANGEROUS
 
 
@@ -30,6 +30,7 @@ def run(data: bytes) -> None:
     encoded = data[1:]
     compare(_etf_decode.decode_term, twin.decode_term, encoded, 1)
     compare(_etf_decode.decode, twin.decode, encoded)
+    compare_coming(twin, encoded, len(encoded) % 5)
     try:
         value = _etf_decode.decode(encoded)
     except DecodeError as error:

@@ -18,6 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CODEC = "iris_admin.proto._etf"
 EXCHANGE = "iris_admin.transport._exchange"
+LARGE_PAGES = "iris_admin._large_pages"
 
 _directory = tempfile.TemporaryDirectory(prefix="compiled-")  # until the tests end
 
@@ -34,7 +35,7 @@ def build(directory: Path) -> None:
         pytest.skip("Python's headers are not installed")
     command = [sys.executable, "setup.py", "build_ext", "--build-lib", directory, "--build-temp", directory / "temp"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    for module in (CODEC, EXCHANGE):
+    for module in (CODEC, EXCHANGE, LARGE_PAGES):
         assert _file(directory, module).is_file(), run.stdout + run.stderr  # setuptools itself takes a failure lightly
 
 
@@ -65,6 +66,11 @@ def load_codec() -> ModuleType:
 
 #: The module ``_etf`` that the tests share.
 compiled_codec = cache(load_codec)
+
+
+def large_pages_file() -> Path:
+    """The file of the module ``_large_pages``, for another process: what it does lasts as long as that."""
+    return _file(_built(), LARGE_PAGES)
 
 
 @cache

@@ -12,6 +12,7 @@ import threading
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from itertools import cycle, repeat
 from types import ModuleType
 from typing import Any
 
@@ -86,6 +87,33 @@ def compare_decoding(twin: ModuleType, data: bytes) -> None:
     compare(_etf_decode.decode, twin.decode, data)
     compare(_etf_decode.decode_term, twin.decode_term, data, 1)
     compare(_etf_decode.decode_term, twin.decode_term, memoryview(data), 1)
+    compare_coming(twin, data, 0)
+    compare_coming(twin, data, 3)
+
+
+def decode_coming(twin: ModuleType, data: bytes, steps: Iterator[int]) -> tuple[Term, int] | None:
+    """Decode a term that comes in steps of so many bytes more than are needed. What is behind it must not matter."""
+    room = bytearray(b"a" * len(data))
+    filled = 0
+
+    def fill(end: int) -> int:
+        nonlocal filled
+        end = min(len(data), max(filled, end) + next(steps))
+        room[filled:end] = data[filled:end]
+        filled = end
+        return end
+
+    result: tuple[Term, int] | None = twin.decode_coming(memoryview(room).toreadonly(), 1, fill(1), fill)
+    return result
+
+
+def compare_coming(twin: ModuleType, data: bytes, step: int) -> None:
+    """What comes bit by bit is decoded to the same, or is left to be decoded when all has come."""
+    if not data:
+        return
+    found = decode_coming(twin, data, repeat(step))
+    if found is not None:
+        assert description(found) == description(_etf_decode.decode_term(data, 1))
 
 
 def compare_encoding(twin: ModuleType, value: object) -> None:
@@ -336,6 +364,59 @@ def test_everyday_terms_are_not_left_to_the_pure_codec(monkeypatch: pytest.Monke
         alone.decode(b"\x83R")
 
 
+@pytest.mark.parametrize("term", EVERYDAY[:3])
+@pytest.mark.parametrize("step", [0, 1, 7, 1000, 10**6])
+def test_everyday_terms_are_decoded_while_they_come(twin: ModuleType, term: Term, step: int) -> None:
+    data = _etf_encode.encode(term)
+    found = decode_coming(twin, data + b"rest", repeat(step))
+    assert found is not None
+    assert found[1] == len(data)
+    assert description(found[0]) == description(term)
+
+
+@settings(deadline=None)
+@given(all_terms(), st.lists(st.integers(0, 50), min_size=1))
+def test_terms_that_come_in_steps(term: Term, steps: list[int]) -> None:
+    twin = compiled_codec()
+    data = _etf_encode.encode(term)
+    found = decode_coming(twin, data, cycle(steps))
+    if found is not None:
+        assert description(found) == description((_etf_decode.decode(data), len(data)))
+    # Where it ends too early, there is nothing.
+    assert decode_coming(twin, data[:-1], cycle(steps)) is None
+
+
+def test_a_long_term_is_asked_for_now_and_then(twin: ModuleType) -> None:
+    """Also when all of it is there: others have their turn then, and Ctrl-C ends it."""
+    data = _etf_encode.encode(rows(10_000))
+    asked: list[int] = []
+
+    def more(end: int) -> int:
+        asked.append(end)
+        if len(asked) == 5:
+            raise KeyboardInterrupt
+        return len(data)
+
+    with pytest.raises(KeyboardInterrupt):
+        twin.decode_coming(data, 1, len(data), more)
+    assert asked == sorted(asked)
+    assert asked[-1] < len(data)
+
+
+def test_nonsense_about_what_has_come(twin: ModuleType) -> None:
+    room = b"\x83h\3a\1a\2a\3"
+    for said in (0, 1, 4, len(room) + 1, -1):
+        with pytest.raises(ValueError, match="so much cannot have come"):
+            twin.decode_coming(room, 1, 5, lambda _end, said=said: said)
+    for said in (None, "7", 2**70, 7.0):
+        with pytest.raises((TypeError, OverflowError)):
+            twin.decode_coming(room, 1, 5, lambda _end, said=said: said)
+    for offset, filled in ((-1, 5), (6, 5), (1, len(room) + 1), (5, 2)):
+        assert twin.decode_coming(room, offset, filled, lambda end: end) is None
+    assert twin.decode_coming(room, 1, 5, lambda end: 5) is None
+    assert twin.decode_coming(room, 1, 5, lambda end: end) == ((1, 2, 3), len(room))
+
+
 def test_atoms_are_made_once(twin: ModuleType) -> None:
     first, second = twin.decode(b"\x83h\2w\3foow\3foo")
     assert first is second
@@ -374,6 +455,9 @@ def _cases(twin: ModuleType) -> Iterator[Callable[[], Any]]:
             yield lambda value=value: outcome(twin.encode_term, [value, (value,)])
     for data in map(_etf_encode.encode, EVERYDAY):
         yield lambda data=data: twin.decode(data)
+        yield lambda data=data: decode_coming(twin, data, repeat(100))
+        yield lambda data=data: decode_coming(twin, data[:-3], repeat(100))
+        yield lambda data=data: outcome(twin.decode_coming, data, 1, len(data) // 2, lambda _end: 1 // 0)
 
 
 def test_no_memory_is_lost(twin: ModuleType) -> None:
