@@ -21,7 +21,7 @@ import iris_admin
 from iris_admin import aio
 from iris_admin.calls import encode_call
 from iris_admin.client import Node, dialing_for
-from iris_admin.proto.connection import CallEnded
+from iris_admin.proto.events import CallEnded
 from tests.support.erlang import ErlangNode
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from iris_admin.calls import Called, encode_call
 from iris_admin.errors import IrisAdminError
-from iris_admin.proto.connection import CallEnded
+from iris_admin.proto.events import CallEnded
 from iris_admin.terms import Term
 from iris_admin.transport.link import Link
 from iris_admin.transport.retry import retry_policy

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from iris_admin.errors import CallTimeout, DecodeError, EncodeError, IrisAdminError, RemoteError
-from iris_admin.proto.connection import CallEnded
 from iris_admin.proto.etf import encode_term
+from iris_admin.proto.events import CallEnded
 from iris_admin.proto.rpc import Failed, Returned
 from iris_admin.terms import MAX_ATOM_CHARACTERS, Term
 

@@ -12,7 +12,8 @@ from iris_admin.cookie import find_cookie
 from iris_admin.errors import ConfigError
 from iris_admin.node_name import NodeName
 from iris_admin.operations.steps import Operation
-from iris_admin.proto.connection import DEFAULT_NET_TICKTIME, CallEnded
+from iris_admin.proto.connection import DEFAULT_NET_TICKTIME
+from iris_admin.proto.events import CallEnded
 from iris_admin.records import replace
 from iris_admin.runner import run
 from iris_admin.terms import Term

@@ -7,7 +7,7 @@ from typing import Any
 
 from iris_admin.calls import Called
 from iris_admin.errors import IrisAdminError
-from iris_admin.proto.connection import CallEnded
+from iris_admin.proto.events import CallEnded
 from iris_admin.transport.link import Link
 
 

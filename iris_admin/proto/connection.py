@@ -12,21 +12,21 @@ the address by which everything about the call is found again.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from iris_admin.errors import DecodeError, EncodeError, IrisAdminError, NodeDown, ProtocolError
 from iris_admin.proto import control, etf, framing, rpc
 from iris_admin.proto.control import Operation
 from iris_admin.proto.etf import decode_term, encode_term
+from iris_admin.proto.events import AnswerBegun, CallEnded, Connected, Event, Lost
 from iris_admin.proto.handshake import Handshake, Joined
 from iris_admin.proto.rpc import Failed, Outcome, Returned
 from iris_admin.proto.usual import EXIT_HEAD, PID_WORDS, REFERENCE_WORDS, REQUEST_HEAD, REQUEST_TAIL, Usual
-from iris_admin.records import record
 from iris_admin.terms import Atom, Pid, Reference, Term
 
 if TYPE_CHECKING:
     from iris_admin.proto.io_protocol import GroupLeader
-    from iris_admin.proto.long_message import Body
+    from iris_admin.proto.long_message import Body, LongMessage, PieceInPlace
 
 #: OTP's default of the kernel parameter ``net_ticktime``, in seconds.
 DEFAULT_NET_TICKTIME = 60.0
@@ -48,90 +48,6 @@ MAX_TICKS = 1000
 _OUR_NAMES = ("net_kernel", "rex")
 
 
-@record
-class Connected:
-    """The handshake is done; calls can be made."""
-
-    joined: Joined
-
-
-class CallEnded:
-    """A call's process is gone, and its exit reason tells why.
-
-    :ivar call_id: what :meth:`Connection.call` gave.
-    :ivar output: what was printed, where the call was to capture it.
-    """
-
-    # No record, as the other events are: there is one for each call, and this is made in a third of the time.
-    __slots__ = ("_message", "_offset", "_outcome", "_res", "call_id", "output")
-
-    def __init__(
-        self,
-        call_id: int,
-        output: str | None,
-        message: Body,
-        offset: int,
-        res: bytes | None,
-        outcome: Outcome | None = None,
-    ) -> None:
-        self.call_id = call_id
-        self.output = output
-        self._message = message
-        self._offset = offset
-        # None where the offset is that of a value that was returned.
-        self._res = res
-        self._outcome = outcome
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, CallEnded):
-            return NotImplemented
-        ours, theirs = (self.call_id, self.output), (other.call_id, other.output)
-        return ours == theirs and self.outcome() == other.outcome()
-
-    __hash__ = None  # type: ignore[assignment]  # as of everything that can be compared and changed
-
-    def __repr__(self) -> str:
-        return f"CallEnded(call_id={self.call_id}, output={self.output!r})"
-
-    @property
-    def has_returned(self) -> bool:
-        """Whether the function is known to have returned; where it is not, :meth:`outcome` tells."""
-        return self._res is None
-
-    @property
-    def size(self) -> int:
-        """How much there is to decode, in bytes."""
-        return len(self._message) - self._offset
-
-    def value(self) -> Term:
-        """Decode what the function returned; to be asked where :attr:`has_returned` is true.
-
-        :raises DecodeError: it is no term.
-        """
-        return decode_term(self._message, self._offset)[0]
-
-    def outcome(self) -> Outcome:
-        """Decode the answer. A large one takes its time, so this is left to whoever waits for it.
-
-        :raises DecodeError: the answer is no term.
-        """
-        if self._outcome is not None:
-            return self._outcome
-        if self._res is None:
-            return Returned(self.value())
-        return rpc.read_outcome(self._message, self._offset, self._res)
-
-
-@record
-class Lost:
-    """The connection is over; no call that was waiting will be answered."""
-
-    error: IrisAdminError
-
-
-Event: TypeAlias = Connected | CallEnded | Lost
-
-
 class _CallState:
     __slots__ = ("cancelled", "capture", "formats_for", "group_leader", "is_plain", "monitors", "pid", "remote", "res")
 
@@ -149,6 +65,10 @@ class _CallState:
         self.monitors: dict[tuple[Pid, Reference], None] = {}
         #: Whether there is nothing to do at its end but to tell it.
         self.is_plain = not capture and formats_for is None
+
+    def usual_exit(self) -> bytes:
+        """How the body of a frame begins by which the node tells what the function returned."""
+        return b"".join((EXIT_HEAD, self.remote, self.pid, rpc.TRIPLE, self.res, rpc.RETURN))
 
 
 _DAMAGED_HINT = (
@@ -209,6 +129,7 @@ class Connection:
         self._monitors = 0
         self._frames = framing.FrameReader()
         self._fragments = framing.FragmentAssembler()
+        self._in_place: PieceInPlace | None = None
         self._counter = 0
         self._calls: dict[int, _CallState] = {}
         # Set when the node has told us our name.
@@ -233,6 +154,8 @@ class Connection:
                     return
                 self._join(self._handshake.joined)
                 data = self._handshake.rest()
+            elif self._in_place is not None:
+                data = self._receive_in_place(self._in_place, data)
             elif self._usual is not None:
                 data = self._receive_usual(self._frames.take_short_rest() + data, self._usual)
             ticks = 0
@@ -246,8 +169,10 @@ class Connection:
                         raise ProtocolError(f"more than {MAX_TICKS} ticks at once")
                 else:
                     message = self._fragments.receive_frame(body)
-                    if message is not None:
+                    if isinstance(message, tuple):
                         self._receive_message(*message)
+                    elif message is not None:
+                        self._receive_beginning(message)
             if self._owed > MAX_OWED:
                 raise ProtocolError(f"the node asks, but does not take {self._owed} bytes of answers")
         except EncodeError as error:
@@ -263,6 +188,25 @@ class Connection:
             return
         if now - self._last_sent >= _ANSWER_INTERVAL:
             self._send(framing.TICK)
+
+    def place(self) -> memoryview | None:
+        """Where the driver may put what arrives next, and tell :meth:`placed` in the place of :meth:`receive_data`.
+
+        :returns: None where that has no place yet.
+        """
+        if self._in_place is None and not self._closed:
+            self._in_place = self._fragments.begin_in_place(self._frames)
+        return None if self._in_place is None else self._in_place.place()
+
+    def placed(self, size: int, now: float) -> None:
+        """Take so many bytes that arrived, and were put where :meth:`place` said."""
+        piece = self._in_place
+        assert piece is not None
+        behind = piece.placed(size)
+        if not piece.missing and not self._closed and self._fragments.go_on_in_place(piece, behind):
+            self._last_received = now
+            behind = b""
+        self.receive_data(behind, now)
 
     def receive_eof(self) -> None:
         """The node closed the connection."""
@@ -364,7 +308,14 @@ class Connection:
         :returns: the pieces of a usual call, our creation, and the number of this one; None where calls must go through
             the connection, as something else is to be sent, or a frame is not complete.
         """
-        if self._usual is None or self._prompt or self._bulk or self._frames.is_amid_frame or self._closed:
+        if (
+            self._usual is None
+            or self._prompt
+            or self._bulk
+            or self._in_place
+            or self._frames.is_amid_frame
+            or self._closed
+        ):
             return None
         return self._usual.pieces, self._creation, self._new_id()
 
@@ -541,7 +492,7 @@ class Connection:
             call = calls.get(call_id)
             if call is None or not call.is_plain:
                 break
-            exited = b"".join((EXIT_HEAD, call.remote, call.pid, rpc.TRIPLE, call.res, rpc.RETURN))
+            exited = call.usual_exit()
             end = body + int.from_bytes(data[position:body], "big")
             value = body + len(exited)
             if not (value < end <= size and data.startswith(exited, body)):
@@ -552,6 +503,17 @@ class Connection:
         if position:
             self._last_received = self._now
         return data[position:]
+
+    def _receive_in_place(self, piece: PieceInPlace, data: bytes) -> bytes:
+        """Take what belongs to a piece of a long message; give what is behind that."""
+        data = piece.put(data)
+        if not piece.missing:
+            self._in_place = None
+            self._last_received = self._now
+            message = self._fragments.end_in_place(piece)
+            if message is not None:
+                self._receive_message(*message)
+        return data
 
     def _receive_spawn_reply(self, call_id: int, result: Term) -> None:
         if isinstance(result, Pid):
@@ -567,6 +529,20 @@ class Connection:
             self._kill(call_id, remote)
         else:
             call.remote = remote
+
+    def _receive_beginning(self, message: LongMessage) -> None:
+        """Tell of an answer that has begun to come, if it is the usual one: what a function returned."""
+        if self._usual is None:
+            return
+        beginning = message.room()
+        process_id, serial, _ = PID_WORDS.unpack_from(beginning, self._usual.exit_caller - len(framing.WHOLE))
+        call_id = serial << 28 | process_id
+        call = self._calls.get(call_id)
+        if call is None or not call.is_plain or call.cancelled:
+            return
+        exited = call.usual_exit()[len(framing.WHOLE) :]
+        if beginning[: len(exited)] == exited:
+            self._events.append(AnswerBegun(call_id, message, len(exited)))
 
     def _receive_exit(self, remote: Term, to: Term, message: Body, offset: int, reason: Term) -> None:
         call_id = self._own_call(to)
@@ -668,6 +644,3 @@ class Connection:
             self._prompt.clear()
             self._bulk.clear()
             self._events.append(Lost(error))
-
-
-__all__ = ["CallEnded", "Connected", "Connection", "Event", "Lost"]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from iris_admin.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from iris_admin.proto.long_message import Body, LongMessage
+    from iris_admin.proto.long_message import Body, LongMessage, PieceInPlace
 
 #: Size of the length in front of a frame.
 LENGTH_BYTES = 4
@@ -46,6 +46,9 @@ WHOLE = b"\x83D\0"
 _FRAGMENT_HEAD = struct.Struct(">BBQQ")
 _FIRST_FRAGMENT = ord("E")
 _NEXT_FRAGMENT = ord("F")
+_GOES_ON = bytes([131, _NEXT_FRAGMENT])
+#: What the frame of a further fragment begins with.
+_FRAME_HEAD = struct.Struct(">I2sQQ")
 
 
 class FrameReader:
@@ -61,12 +64,22 @@ class FrameReader:
         """Whether a part of a frame has come."""
         return self._have > 0
 
+    def begun(self) -> tuple[Body, int]:
+        """What has come of the body of a frame, if it came in one piece, and how much of it is missing."""
+        if self._need == LENGTH_BYTES or len(self._chunks) != 1:
+            return b"", 0
+        return memoryview(self._chunks[0])[LENGTH_BYTES:], self._need - self._have
+
+    def drop_begun(self) -> None:
+        """Go on behind the frame that has begun."""
+        self._chunks, self._have, self._need = [], 0, LENGTH_BYTES
+
     def take_short_rest(self) -> bytes:
         """Give back what has come of a frame that is not complete, if that is little."""
         if not 0 < self._have <= _SHORT_REST:
             return b""
         rest = b"".join(self._chunks)
-        self._chunks, self._have, self._need = [], 0, LENGTH_BYTES
+        self.drop_begun()
         return rest
 
     def receive_data(self, data: bytes) -> Iterator[Body]:
@@ -112,13 +125,15 @@ class FragmentAssembler:
     """Puts the pieces of long messages together; several may be under way at once."""
 
     def __init__(self) -> None:
+        # By the number of a message: its next fragment, what it costs us, and its pieces.
         self._incomplete: dict[int, tuple[int, int, LongMessage]] = {}
         self._held = 0
 
-    def receive_frame(self, body: Body) -> tuple[Body, int] | None:
+    def receive_frame(self, body: Body) -> tuple[Body, int] | LongMessage | None:
         """Take the body of one frame.
 
-        :returns: a whole message and the offset of its control tuple in it, or None while pieces are missing.
+        :returns: a whole message and the offset of its control tuple in it. While pieces are missing: the message, if
+            it has got its room just now, from whose beginning on it can be read; else None.
         :raises ProtocolError: for a body that is no message, or for more than :data:`MAX_MESSAGE` in pieces.
         """
         if body[:3] == WHOLE:
@@ -144,16 +159,70 @@ class FragmentAssembler:
             expected, cost, message = self._incomplete.pop(sequence, (0, 0, None))
             if message is None or fragment != expected or fragment < 1:
                 raise ProtocolError(f"fragment {fragment} of message {sequence}, where {expected} was expected")
+        had_room = message.has_room
         message.add(body[start:], (fragment - 1) * FRAGMENT_SIZE)
+        whole = self._take(sequence, fragment, cost, message, len(body) - start)
+        return message if whole is None and message.has_room and not had_room else whole
+
+    def _take(
+        self, sequence: int, fragment: int, cost: int, message: LongMessage, size: int
+    ) -> tuple[Body, int] | None:
+        """Count a piece that the message has; give that, if it is whole."""
         if fragment == 1:
             self._held -= cost
             return message.whole(), 0
-        added = len(body) - start + _PIECE_COST
+        added = size + _PIECE_COST
         self._held += added
         if self._held > MAX_MESSAGE:
             raise ProtocolError(f"incomplete messages of more than {MAX_MESSAGE} bytes")
         self._incomplete[sequence] = (fragment - 1, cost + added, message)
         return None
+
+    def begin_in_place(self, frames: FrameReader) -> PieceInPlace | None:
+        """Take the frame over that has begun, if the rest of it can be put where it belongs."""
+        head, missing = frames.begun()
+        if missing < _LONG_BODY or len(head) < _FRAGMENT_HEAD.size or head[:2] != _GOES_ON:
+            return None
+        sequence, fragment = _FRAGMENT_HEAD.unpack_from(head)[2:]
+        expected, _, message = self._incomplete.get(sequence, (0, 0, None))
+        come = head[_FRAGMENT_HEAD.size :]
+        if message is None or fragment != expected or not message.has_room_for(len(come) + missing):
+            return None
+        from iris_admin.proto.long_message import PieceInPlace
+
+        frames.drop_begun()
+        return PieceInPlace(sequence, message, come, missing, _FRAME_HEAD.size)
+
+    def end_in_place(self, piece: PieceInPlace) -> tuple[Body, int] | None:
+        """All of the piece has come; what this gives is what :meth:`receive_frame` would."""
+        fragment, cost, message = self._incomplete.pop(piece.sequence)
+        return self._take(piece.sequence, fragment, cost, message, piece.size)
+
+    def go_on_in_place(self, piece: PieceInPlace, behind: bytes) -> bool:
+        """Begin with the next piece of the same message, if that is what is behind this one, all of which has come.
+
+        It is the same as :meth:`end_in_place`, and :meth:`begin_in_place` when all of that has come, but is done in a
+        fraction of the time.
+        """
+        if len(behind) != _FRAME_HEAD.size:
+            return False
+        length, kind, sequence, fragment = _FRAME_HEAD.unpack(behind)
+        size = length - _FRAGMENT_HEAD.size
+        expected, cost, message = self._incomplete[piece.sequence]
+        added = piece.size + _PIECE_COST
+        if (
+            kind != _GOES_ON
+            or sequence != piece.sequence
+            or not 0 < fragment == expected - 1
+            or size < _LONG_BODY
+            or not message.has_room_for(size)
+            or self._held + added > MAX_MESSAGE
+        ):
+            return False
+        self._held += added
+        self._incomplete[sequence] = (fragment, cost + added, message)
+        piece.size = piece.missing = size
+        return True
 
 
 def whole_frame(control: bytes, message: bytes = b"") -> bytes:

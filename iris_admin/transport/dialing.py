@@ -24,7 +24,8 @@ from iris_admin.errors import (
 )
 from iris_admin.node_name import NodeName, short_host_name
 from iris_admin.proto import epmd
-from iris_admin.proto.connection import DEFAULT_NET_TICKTIME, Connected, Connection, Lost
+from iris_admin.proto.connection import DEFAULT_NET_TICKTIME, Connection
+from iris_admin.proto.events import Connected, Lost
 from iris_admin.records import record
 from iris_admin.transport.stream import Stream, set_timeout
 

@@ -15,11 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from iris_admin.errors import ForkedProcess, IrisAdminError, NodeDown
 from iris_admin.proto import rpc
-from iris_admin.proto.connection import CallEnded, Connection, Lost
+from iris_admin.proto.connection import Connection
+from iris_admin.proto.etf import decode_coming
+from iris_admin.proto.events import AnswerBegun, CallEnded, Lost
 from iris_admin.proto.framing import LENGTH_BYTES
 from iris_admin.transport.io_thread import IOThread, Lock
 from iris_admin.transport.stream import Stream
@@ -27,6 +29,9 @@ from iris_admin.transport.waiters import FOREVER, BlockedCaller, BlockedMapper, 
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+
+_Where = TypeVar("_Where")
+_Received = TypeVar("_Received")
 
 #: Room for what is received at once, in bytes: much where much comes, else little, as room costs time too.
 _RECEIVE_SIZE = 16 << 10
@@ -45,6 +50,9 @@ _LOOKS = 100 if (os.cpu_count() or 1) > 1 else 0
 _COMPILED_LOOKS = 2 * _LOOKS
 #: From this size on arguments are sent in pieces, maybe, and are encoded for longer than a call takes; in bytes.
 _LONG_ARGUMENTS = 32 << 10
+#: What waiting for more of an answer is short, in seconds. Before it takes longer, what is different for the whole
+#: process while a large term is decoded is as usual again.
+_SHORT_WAIT = 0.001
 #: In seconds; poll(2) takes milliseconds in an int.
 _LONGEST_POLL = 86400.0
 
@@ -82,8 +90,9 @@ class Link:
         self._reader: dict[str, int] = {}
         # Of a lost link, those that have not been told yet.
         self._bereaved: list[Waiter] = []
-        # Of a socket on which nothing but our bytes goes.
-        self._descriptor = sock.fileno() if type(sock) is socket.socket else None
+        # Set where nothing but our bytes goes through the socket.
+        self._plain = sock if type(sock) is socket.socket else None
+        self._descriptor = sock.fileno()
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._next_deadline = FOREVER
@@ -128,10 +137,9 @@ class Link:
                 if isinstance(outcome, CallEnded):
                     return outcome
                 caller = outcome
-            leading = caller is not None
             if caller is None:
                 caller = BlockedCaller(deadline)
-            self._wait_for(caller, lambda: self.start_call(module, function, args, caller, capture=capture), leading)
+            self._wait_for(caller, lambda: self.start_call(module, function, args, caller, capture=capture))
         except BaseException:
             if self._reader.get("thread") == thread:
                 # Ctrl-C, but not while we waited: what was done is unknown. (Or the link was lost before.)
@@ -201,6 +209,7 @@ class Link:
             self._stop_reading()
             return ended
         self._spare = BlockedCaller(FOREVER)
+        caller.leading = True
         return caller
 
     def _compiled_exchange(self, module: str, function: str, args: bytes) -> CallEnded | tuple[int, bytes, int] | None:
@@ -211,7 +220,7 @@ class Link:
         :returns: how it ended. Else the number of the call, what has come, and the number of an error of the socket
             (or 0). None where a call cannot be made like this, or where that was not built.
         """
-        if self._descriptor is None or self._unsent or len(args) > _LONG_ARGUMENTS:
+        if self._plain is None or self._unsent or len(args) > _LONG_ARGUMENTS:
             return None
         begun = self._connection.begin_exchange()
         if begun is None or (exchange := compiled_exchange()) is None:
@@ -243,57 +252,87 @@ class Link:
                     break
         return data
 
-    def _wait_for(
-        self, caller: BlockedCaller | BlockedMapper, start: Callable[[], object], leading: bool = False
-    ) -> None:
-        """Start what a thread waits for, and wait for it; what has not ended then is cancelled.
-
-        :param leading: whether the thread reads already.
-        """
+    def _wait_for(self, caller: BlockedCaller | BlockedMapper, start: Callable[[], object]) -> None:
+        """Start what a thread waits for, and wait for it; what has not ended then is cancelled."""
         self._refuse_in_fork()
         if self._io.is_current_thread():
             raise RuntimeError(
                 "a call was made from a callback of a future, where waiting for it would wait forever; "
                 "use submit() there, or make the call in another thread"
             )
-        # Whether Ctrl-C would find everything in order here. It does while we wait, which is nearly always. At any
-        # other moment who reads, or what the I/O thread watches, may be half changed: then the link is given up.
-        in_order = False
         try:
             try:
                 # Reading is taken over before anything is sent, or the I/O thread might snatch a quick answer.
-                leading = leading or self._try_to_lead()
+                caller.leading = caller.leading or self._try_to_lead()
                 while not caller.is_over:
                     if caller.wants_to_start:
                         start()
                     remaining = caller.deadline - time.monotonic()
                     if remaining <= 0:
                         break
-                    if leading or (leading := self._try_to_lead()):
-                        in_order = True
-                        readable = self._poll.poll(min(remaining, _LONGEST_POLL) * 1000 + 1)
-                        in_order = False
-                        if readable:
+                    if caller.leading or self._try_to_lead():
+                        caller.leading = True
+                        if self._wait_for_data(caller, remaining):
                             self._read()
+                        if caller.begun is not None:
+                            self._decode_coming(caller, caller.begun)
                     else:
-                        in_order = True
+                        caller.in_order = True
                         caller.wait(remaining)
-                        in_order = False
-                in_order = True
+                        caller.in_order = False
+                caller.in_order = True
             finally:
-                was_in_order, in_order = in_order, False
-                if leading:
+                was_in_order, caller.in_order = caller.in_order, False
+                if caller.leading:
                     self._stop_reading()
                 for call_id in caller.unended():
                     self.cancel(call_id)
-                in_order = was_in_order
+                caller.in_order = was_in_order
         except IrisAdminError:
             raise
         except BaseException:
-            if not in_order:
+            if not caller.in_order:
                 self._lose("was disconnected: a call was interrupted at a bad moment")
                 self._stop_reading()
             raise
+
+    def _wait_for_data(self, caller: BlockedCaller | BlockedMapper, seconds: float) -> object:
+        """Wait until something can be read; whether it can."""
+        caller.in_order = True
+        readable = self._poll.poll(min(seconds, _LONGEST_POLL) * 1000 + 1)
+        caller.in_order = False
+        return readable
+
+    def _decode_coming(self, caller: BlockedCaller, begun: AnswerBegun) -> None:
+        """Decode an answer while the rest of it comes, which this thread reads, too."""
+        # Few commands get as much.
+        from iris_admin.large_term import wait_within
+
+        caller.begun = None
+        message = begun.message
+
+        def more(end: int) -> int:
+            caller.in_order = False
+            while caller.leading:
+                # All that there is, before the decoding goes on: a node whose socket is full has to wait.
+                has_read = self._read()
+                remaining = caller.deadline - time.monotonic()
+                if caller.event is not None:
+                    # All has come, and others may want to read.
+                    caller.leading = False
+                    self._stop_reading()
+                elif remaining <= 0 or (message.filled >= end and not has_read):
+                    break
+                elif not has_read and not self._wait_for_data(caller, min(remaining, _SHORT_WAIT)):
+                    wait_within(self._wait_for_data, caller, remaining)
+            caller.in_order = True
+            return message.filled
+
+        caller.in_order = True
+        decoded = decode_coming(message.room(), begun.offset, message.filled, more)
+        caller.in_order = False
+        if decoded is not None and isinstance(caller.event, CallEnded):
+            caller.event.returned(*decoded)
 
     def start_call(self, module: str, function: str, args: bytes, waiter: Waiter, *, capture: bool = False) -> int:
         """Send a call; ``waiter`` is told of its end.
@@ -493,33 +532,50 @@ class Link:
 
     def _receive(self) -> bytes | None:
         """What has arrived: nothing at the end; None where nothing has, or the link was lost."""
+        data = self._received(self.socket.recv, self._receive_size)
+        if data is not None:
+            # TLS gives at most 16 KiB at once, however much there is.
+            self._receive_size = _LARGE_RECEIVE_SIZE if len(data) >= _RECEIVE_SIZE else _RECEIVE_SIZE
+        return data
+
+    def _received(self, receive: Callable[[_Where], _Received], where: _Where) -> _Received | None:
+        """What the socket gives; None where nothing has arrived, or the link was lost."""
         try:
-            data = self.socket.recv(self._receive_size)
+            return receive(where)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as error:
             self._lose_by(error)
             return None
-        # TLS gives at most 16 KiB at once, however much there is.
-        self._receive_size = _LARGE_RECEIVE_SIZE if len(data) >= _RECEIVE_SIZE else _RECEIVE_SIZE
-        return data
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Read what has arrived, or a part of it, if anything has; whether it had."""
         try:
-            data = self._receive()
-            if data is None:
-                return
+            received: bytes | int | None
+            place = None
+            if self._plain is not None and self._receive_size == _LARGE_RECEIVE_SIZE:
+                with self._lock:
+                    place = self._connection.place()
+            if self._plain is None or place is None:
+                received = self._receive()
+            else:
+                received = self._received(self._plain.recv_into, place)
+            if received is None:
+                return False
             with self._lock:
-                if data:
-                    self._connection.receive_data(data, time.monotonic())
-                else:
+                if not received:
                     self._connection.receive_eof()
+                elif isinstance(received, int):
+                    self._connection.placed(received, time.monotonic())
+                else:
+                    self._connection.receive_data(received, time.monotonic())
                 self._flush()
         except BaseException:
             # Interrupted between the socket and the connection: the stream may have lost a piece.
             self._lose("could not be read from any longer: the reading was interrupted")
             raise
         self._deliver()
+        return True
 
     def _deliver(self) -> None:
         """Tell the waiters what happened; without the lock, for they decode answers and run callbacks."""
@@ -536,6 +592,10 @@ class Link:
                         del self._waiters[event.call_id]
                 if isinstance(event, Lost):
                     self._shut(event.error)
+                elif isinstance(event, AnswerBegun):
+                    waiter = self._waiters.get(event.call_id)
+                    if isinstance(waiter, BlockedCaller):
+                        waiter.begun = event
                 elif isinstance(event, CallEnded) and waiter is not None:
                     waiter.ended(event)
             except BaseException as error:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from iris_admin.errors import IrisAdminError
-from iris_admin.proto.connection import CallEnded
+from iris_admin.proto.events import AnswerBegun, CallEnded
 
 FOREVER = float("inf")
 
@@ -38,7 +38,7 @@ class LoopReader(Protocol):
 class BlockedCaller:
     """The waiter of a thread that waits."""
 
-    __slots__ = ("_semaphore", "call_id", "deadline", "event")
+    __slots__ = ("_semaphore", "begun", "call_id", "deadline", "event", "in_order", "leading")
 
     is_read_for = False
 
@@ -47,6 +47,13 @@ class BlockedCaller:
         self.deadline = deadline
         self.call_id: int | None = None
         self.event: CallEnded | IrisAdminError | None = None
+        #: What has begun to come, if it is long.
+        self.begun: AnswerBegun | None = None
+        #: Whether Ctrl-C would find everything in order. It does while the thread waits, which is nearly always. At any
+        #: other moment who reads, or what the I/O thread watches, may be half changed: then the link is given up.
+        self.in_order = False
+        #: Whether the thread reads.
+        self.leading = False
         self._semaphore = threading.Lock()
         self._semaphore.acquire()
 
@@ -89,6 +96,10 @@ class BlockedMapper:
     def __init__(self, count: int, seconds: float, in_flight: int) -> None:
         self.events: list[CallEnded | None] = [None] * count
         self.error: IrisAdminError | None = None
+        #: As of :class:`BlockedCaller`.
+        self.begun = None
+        self.in_order = False
+        self.leading = False
         self._seconds = seconds
         self._in_flight = in_flight
         self._deadlines: list[float] = []

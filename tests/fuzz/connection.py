@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from iris_admin.errors import DecodeError, EncodeError, ProtocolError
-from iris_admin.proto.connection import CallEnded, Connected, Connection, Lost
+from iris_admin.proto import framing, long_message
+from iris_admin.proto.connection import Connection
 from iris_admin.proto.control import OPERATIONS as KNOWN_OPERATIONS
 from iris_admin.proto.etf import encode_term
+from iris_admin.proto.events import AnswerBegun, CallEnded, Connected, Lost
 from iris_admin.proto.rpc import Returned
 from iris_admin.terms import Atom, ImproperList, Pid, Reference
 from tests.fuzz.choices import Choices
@@ -73,8 +77,18 @@ def seeds() -> list[bytes]:
         encode_term((29, ALIAS, REMOTE, REMOTE, LEAVES[-4], [Atom("link"), Atom("monitor")]))
         + encode_term([ALIAS, Atom("erlang"), Atom("whereis"), [Atom("x")]]),
     ]
+    res, pid = encode_term(OUR_REFERENCES[3]), encode_term(OUR_PIDS[3])
+    exited = b"h\3a\x18" + encode_term(REMOTE) + pid + b"h\3" + res + encode_term(Atom("return"))
+    long = b"".join(
+        b"\2" + kind + bytes((7, fragment)) + len(piece).to_bytes(2, "big") + piece
+        for kind, fragment, piece in (
+            (b"E", 3, b"\0" + exited + b"m\0\0\0\x50" + bytes(20)),
+            (b"F", 2, bytes(40)),
+            (b"F", 1, bytes(20)),
+        )
+    )
     items = [b"\0" + len(message).to_bytes(2, "big") + message for message in messages]
-    return [*items, b"".join(items), b"\1\x00\x00\x00\x00", b"\5\7\5\6\1"]
+    return [*items, b"".join(items), long, b"\0" + items[3][1:] + long, b"\1\x00\x00\x00\x00", b"\5\7\5\6\1"]
 
 
 def run(data: bytes) -> None:
@@ -98,7 +112,7 @@ def run(data: bytes) -> None:
             case kind:
                 piece = _piece(choices, kind)
                 received += len(piece)
-                connection.receive_data(piece, now)
+                _receive(connection, piece, now)
         sent += sum(map(len, iter(connection.data_to_send, b"")))
         while (event := connection.next_event()) is not None:
             if isinstance(event, Lost):
@@ -108,7 +122,25 @@ def run(data: bytes) -> None:
                 assert not connection.is_open
             if isinstance(event, CallEnded):
                 _look_at(event)
+            if isinstance(event, AnswerBegun):
+                assert 0 < event.offset <= event.message.filled <= len(event.message.room())
     assert sent < 20 * received + 50_000, "the peer makes us send far more than it does"
+
+
+def _receive(connection: Connection, data: bytes, now: float) -> None:
+    """As a driver does that puts things in their place, where messages are long that have so few bytes."""
+    with patch.object(long_message, "_ROOM_FROM", 32), patch.object(framing, "_LONG_BODY", 8):
+        while data:
+            place = connection.place()
+            if place is None:
+                # Behind a head it may be for the next piece.
+                connection.receive_data(data[:30], now)
+                data = data[30:]
+            else:
+                size = min(len(place), len(data))
+                place[:size] = data[:size]
+                connection.placed(size, now)
+                data = data[size:]
 
 
 def _look_at(event: CallEnded) -> None:

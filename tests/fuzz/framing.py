@@ -31,7 +31,7 @@ def run(data: bytes) -> None:
                 break
             for body in reader.receive_data(_piece(choices)):
                 message = assembler.receive_frame(body) if body else None
-                if message is not None:
+                if isinstance(message, tuple):
                     signal, offset = control.read(*message)
                     assert signal[0] in control.OPERATIONS
                     assert 0 < offset <= len(message[0])

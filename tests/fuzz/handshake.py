@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 
 from iris_admin.errors import ConnectError, ProtocolError
-from iris_admin.proto.connection import Connected, Connection, Lost
+from iris_admin.proto.connection import Connection
+from iris_admin.proto.events import Connected, Lost
 from iris_admin.proto.handshake import digest
 from tests.fuzz.choices import Choices
 from tests.proto import test_handshake as golden

@@ -27,7 +27,7 @@ from iris_admin.errors import (
     RemoteError,
     UnknownAtom,
 )
-from iris_admin.proto.connection import CallEnded
+from iris_admin.proto.events import CallEnded
 from iris_admin.terms import Atom, Term, charlist
 from tests.integration.conftest import Footprint, load_probe
 from tests.support.erlang import ErlangNode, NodeFactory

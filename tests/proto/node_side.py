@@ -7,8 +7,9 @@ from collections import deque
 from hashlib import md5
 from typing import NamedTuple
 
-from iris_admin.proto.connection import CallEnded, Connected, Connection, Event
+from iris_admin.proto.connection import Connection
 from iris_admin.proto.etf import decode_term, encode_term
+from iris_admin.proto.events import CallEnded, Connected, Event
 from iris_admin.proto.rpc import Outcome
 from iris_admin.terms import Atom, Pid, Reference, Term
 
@@ -143,7 +144,12 @@ class NodeSide:
 
     def fragments(self, sequence: int, control: tuple[Term, ...], payload: Term, size: int = 65536) -> list[bytes]:
         """The frames of a long message."""
-        head, message = b"\0" + encode_term(control), encode_term(payload)
+        return self.fragments_of(sequence, control, encode_term(payload), size)
+
+    @staticmethod
+    def fragments_of(sequence: int, control: tuple[Term, ...], message: bytes, size: int = 65536) -> list[bytes]:
+        """The same, of a payload that is encoded already, or is no term."""
+        head = b"\0" + encode_term(control)
         pieces = [message[start : start + size] for start in range(0, len(message), size)]
         frames = []
         for index, piece in enumerate(pieces):

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from iris_admin.errors import CookieMismatch, DecodeError, NodeDown, ProtocolError
 from iris_admin.proto import io_protocol
-from iris_admin.proto.connection import CallEnded, Connected, Connection, Event, Lost
+from iris_admin.proto.connection import Connection
 from iris_admin.proto.etf import encode_term
+from iris_admin.proto.events import AnswerBegun, CallEnded, Connected, Event, Lost
 from iris_admin.proto.handshake import Joined
 from iris_admin.proto.rpc import Failed, Returned
 from iris_admin.terms import Atom, ImproperList, Map, Pid, Reference, Term, charlist
@@ -43,6 +44,8 @@ def shown(event: Event) -> tuple[object, ...]:
             return event.call_id, event.output, event.outcome()
         except DecodeError as error:
             return event.call_id, event.output, type(error)
+    if isinstance(event, AnswerBegun):
+        return event.call_id, event.offset, bytes(event.message.room()[: event.message.filled])
     assert isinstance(event, Lost)
     return type(event.error), str(event.error)
 
@@ -276,6 +279,98 @@ class TestLongMessages:
             assert node.ended() == []
             node.send_bytes(frame)
         assert node.ended() == [(long, Returned(bytes(200_000)), None)]
+
+
+class TestAnswersThatHaveBegun:
+    VALUE = bytes(2 << 20)
+
+    def frames(self, node: NodeSide, request: Signal, number: int, *reason: Term) -> list[bytes]:
+        return node.fragments(9, (24, pid(number), request.control[2]), (request.payload[0], *reason))
+
+    def test_they_are_told_when_the_beginning_can_be_read(self, node: NodeSide) -> None:
+        call_id, request = node.running_call(50)
+        (begun,) = [
+            event
+            for frame in self.frames(node, request, 50, RETURN, self.VALUE)[:-1]
+            if (node.send_bytes(frame) or True)
+            for event in node.events()
+        ]
+        assert isinstance(begun, AnswerBegun)
+        assert begun.call_id == call_id
+        size = len(encode_term(self.VALUE))
+        assert begun.message.room()[begun.offset :][:5] == encode_term(self.VALUE)[:5]
+        assert 1 << 20 < begun.message.filled < begun.offset + size <= len(begun.message.room())
+        node.send_bytes(self.frames(node, request, 50, RETURN, self.VALUE)[-1])
+        (ended,) = node.events()
+        assert isinstance(ended, CallEnded)
+        assert begun.message.filled == begun.offset + size
+        assert ended.outcome() == Returned(self.VALUE)
+
+    def test_a_value_that_was_decoded_meanwhile_is_taken(self, node: NodeSide) -> None:
+        for end, expected in ((0, 42), (1, self.VALUE), (-1, self.VALUE)):
+            _, request = node.running_call(50)
+            for frame in self.frames(node, request, 50, RETURN, self.VALUE):
+                node.send_bytes(frame)
+            begun, ended = node.events()
+            assert isinstance(begun, AnswerBegun)
+            assert isinstance(ended, CallEnded)
+            ended.returned(42, begun.message.filled + end)
+            assert ended.outcome() == Returned(expected)
+
+    def test_only_what_a_function_returned(self, node: NodeSide) -> None:
+        _, captured = node.running_call(50, capture=True)
+        _, threw = node.running_call(51)
+        cancelled, request = node.running_call(52)
+        node.connection.cancel(cancelled, 0.0)
+        node.received()
+        for frame in (
+            *self.frames(node, captured, 50, RETURN, self.VALUE),
+            *self.frames(node, threw, 51, Atom("throw"), self.VALUE),
+            *self.frames(node, request, 52, RETURN, self.VALUE),
+            *node.fragments(9, (2, Atom(""), threw.control[2]), self.VALUE),
+        ):
+            node.send_bytes(frame)
+        assert [type(event) for event in node.events()] == [CallEnded, CallEnded]
+
+    def test_in_place(self, node: NodeSide) -> None:
+        """A driver that puts what it receives in its place gets the same, and lives by the same clock."""
+        other = NodeSide()
+        stream = b""
+        for side in (node, other):
+            long, short = side.running_call(50)[1], side.running_call(51)[1]
+            first, *rest = self.frames(side, long, 50, RETURN, self.VALUE)
+            answer = side.frame((24, pid(51), short.control[2]), (short.payload[0], RETURN, OK))
+            stream = b"".join([first, *rest[:20], answer, bytes(4), *rest[20:], bytes(4)])
+        placed = 0
+        for start in range(0, len(stream), 100_001):
+            piece = stream[start : start + 100_001]
+            node.now = other.now = start / 1e5
+            other.send_bytes(piece)
+            while piece:
+                place = node.connection.place()
+                if place is None:
+                    size = 30_000
+                    node.connection.receive_data(piece[:size], node.now)
+                else:
+                    size = min(len(place), len(piece))
+                    place[:size] = piece[:size]
+                    node.connection.placed(size, node.now)
+                    placed += size
+                piece = piece[size:]
+            assert node.connection.next_timer() == other.connection.next_timer()
+        assert placed > len(self.VALUE) // 3
+        assert [shown(event) for event in node.events()] == [shown(event) for event in other.events()]
+
+    def test_a_place_is_for_connections_that_stand(self, node: NodeSide) -> None:
+        _, request = node.running_call(50)
+        frames = self.frames(node, request, 50, RETURN, self.VALUE)
+        node.send_bytes(b"".join(frames[:20]) + frames[20][:30])
+        place = node.connection.place()
+        assert place is not None
+        node.connection.lose("fell over")
+        place[:10] = bytes(10)
+        node.connection.placed(10, 0.0)
+        assert [type(event) for event in node.events()] == [AnswerBegun, Lost]
 
 
 class TestCancel:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from iris_admin.errors import ProtocolError
 from iris_admin.proto import framing, long_message
 from iris_admin.proto.framing import FragmentAssembler, FrameReader, fragment_frames, whole_frame
+from iris_admin.proto.long_message import LongMessage
 
 
 def frame(body: bytes) -> bytes:
@@ -42,7 +43,7 @@ def assembled(bodies: Iterable[bytes]) -> list[bytes]:
     """Whole messages, in the order in which they were completed."""
     assembler = FragmentAssembler()
     results = [assembler.receive_frame(body) for body in bodies]
-    return [result[0][result[1] :] for result in results if result is not None]
+    return [result[0][result[1] :] for result in results if type(result) is tuple]
 
 
 class TestFrameReader:
@@ -161,7 +162,7 @@ class TestFragmentAssembler:
         tracemalloc.start()
         try:
             body = b"\x83E" + struct.pack(">QQ", 7, 2**63) + b"\0" + bytes(2 << 20)
-            assert assembler.receive_frame(body) is None
+            assert type(assembler.receive_frame(body)) is LongMessage
             assert tracemalloc.get_traced_memory()[1] < 20 << 20
         finally:
             tracemalloc.stop()
@@ -245,7 +246,112 @@ class TestFragmentAssembler:
             result = FragmentAssembler().receive_frame(beginning + rest)
         except ProtocolError:
             return
-        assert result is None or 0 <= result[1] <= len(result[0])
+        assert type(result) is not tuple or 0 <= result[1] <= len(result[0])
+
+
+class TestPiecesInPlace:
+    @given(st.data())
+    def test_they_are_what_frames_would_be(self, data: st.DataObject) -> None:
+        """Two long messages and what passes between their pieces, received in either way, cut anywhere."""
+        messages = {number: data.draw(st.binary(min_size=1, max_size=400)) for number in (1, 2)}
+        queues = [fragments(number, message, [60, 120, 180]) for number, message in messages.items()]
+        bodies: list[bytes] = []
+        while any(queues):
+            bodies.append(data.draw(st.sampled_from([queue for queue in queues if queue])).pop(0))
+            bodies += data.draw(st.lists(st.sampled_from([b"", b"\x83D\0short"]), max_size=1))
+        stream = b"".join(frame(body) for body in bodies)
+        expected = assembled(body for body in bodies if body)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(long_message, "_ROOM_FROM", data.draw(st.sampled_from([32, 100])))
+            patch.setattr(framing, "_LONG_BODY", 8)
+            reader, assembler = FrameReader(), FragmentAssembler()
+            found: list[bytes] = []
+            piece = None
+
+            def take(result: object) -> None:
+                if isinstance(result, tuple):
+                    found.append(bytes(result[0][result[1] :]))
+
+            while stream:
+                piece = piece or assembler.begin_in_place(reader)
+                size = data.draw(st.integers(1, 100))
+                if piece is not None and data.draw(st.booleans()):
+                    place = piece.place()
+                    come, stream = stream[: min(size, len(place))], stream[min(size, len(place)) :]
+                    place[: len(come)] = come
+                    come = piece.placed(len(come))
+                else:
+                    come, stream = stream[:size], stream[size:]
+                    come = come if piece is None else piece.put(come)
+                if piece is not None:
+                    if piece.missing:
+                        continue
+                    if data.draw(st.booleans()) and assembler.go_on_in_place(piece, come):
+                        assert piece.missing > 0
+                        continue
+                    take(assembler.end_in_place(piece))
+                    piece = None
+                for body in reader.receive_data(come):
+                    if body:
+                        take(assembler.receive_frame(body))
+        assert found == expected
+
+    def test_what_is_held_is_bounded_there_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(framing, "MAX_MESSAGE", 3 << 20)
+        reader, assembler = FrameReader(), FragmentAssembler()
+        head = b"\x83E" + struct.pack(">QQ", 7, 2**40) + b"\0"
+        for body in read(reader, frame(head + bytes(1 << 20))):
+            assembler.receive_frame(body)
+        for fragment in (2**40 - 1, 2**40 - 2):
+            rest = frame(b"\x83F" + struct.pack(">QQ", 7, fragment) + bytes(1 << 20))
+            assert read(reader, rest[:22]) == []
+            piece = assembler.begin_in_place(reader)
+            assert piece is not None
+            assert piece.put(rest[22:]) == b""
+            if fragment == 2**40 - 1:
+                assert assembler.end_in_place(piece) is None
+        assert not assembler.go_on_in_place(
+            piece, frame(b"\x83F" + struct.pack(">QQ", 7, 2**40 - 3) + bytes(5000))[:22]
+        )
+        with pytest.raises(ProtocolError, match="more than 3145728 bytes"):
+            assembler.end_in_place(piece)
+
+    def test_the_next_piece_at_once(self) -> None:
+        size = (1 << 20) + 3 * 65_536
+        first, *others = fragments(7, bytes(size), [1 << 20, size - 131_072, size - 65_536])
+        reader, assembler = FrameReader(), FragmentAssembler()
+        assembler.receive_frame(first)
+        read(reader, frame(others[0])[:22])
+        piece = assembler.begin_in_place(reader)
+        assert piece is not None
+        assert piece.put(others[0][18:]) == b""
+        tick_and_next = (bytes(4) + frame(others[1]))[:22]
+        others_head = frame(fragments(8, bytes(200_000), [100_000])[1])[:22]
+        for behind in (b"", frame(others[1])[:21], frame(others[2])[:22], tick_and_next, others_head):
+            assert not assembler.go_on_in_place(piece, behind)
+        assert assembler.go_on_in_place(piece, frame(others[1])[:22])
+        assert piece.missing == len(others[1]) - 18
+        assert piece.put(others[1][18:]) == b""
+        assert assembler.go_on_in_place(piece, frame(others[2])[:22])
+        assert piece.put(others[2][18:]) == b""
+        assert assembler.end_in_place(piece) == (bytes(size), 0)
+
+    def test_only_the_next_piece_of_a_message_with_room(self) -> None:
+        first, second, third = fragments(7, bytes(3 << 20), [1 << 20, 2 << 20])
+        for opening, body in [
+            ([first], third),  # not its turn
+            ([first], second[:18] + bytes(4000)),  # too short to be worth it
+            ([], second),  # of no message
+            ([b"\x83E" + struct.pack(">QQ", 7, 3) + b"\0x"], second),  # of one that has no room yet
+            ([first], b"\x83D\0" + bytes(70_000)),
+            ([first], b"\x83E" + struct.pack(">QQ", 8, 9) + bytes(70_000)),
+        ]:
+            reader, assembler = FrameReader(), FragmentAssembler()
+            for one in opening:
+                assembler.receive_frame(one)
+            assert read(reader, frame(body)[:100]) == []
+            assert assembler.begin_in_place(reader) is None
+            assert read(reader, frame(body)[100:]) == [body]
 
 
 class TestSending:

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from iris_admin.proto.connection import CallEnded, Connected, Connection, Event
+from iris_admin.proto.connection import Connection
 from iris_admin.proto.etf import encode_term
+from iris_admin.proto.events import CallEnded, Connected, Event
 from iris_admin.proto.rpc import Failed, Returned
 from iris_admin.terms import Atom, Term, charlist
 from tests.support.erlang import ErlangNode

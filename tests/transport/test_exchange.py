@@ -19,8 +19,8 @@ from iris_admin import client
 from iris_admin.client import Node
 from iris_admin.errors import CallTimeout, DecodeError, NodeDown, RemoteError
 from iris_admin.proto import rpc
-from iris_admin.proto.connection import CallEnded
 from iris_admin.proto.etf import decode_term, encode_term
+from iris_admin.proto.events import CallEnded
 from iris_admin.proto.rpc import Outcome, Returned
 from iris_admin.terms import Atom, Term
 from iris_admin.transport import link
