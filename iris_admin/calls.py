@@ -38,6 +38,24 @@ def encode_calls(module: str, function: str, arguments: Sequence[Sequence[Term]]
     return [encode_call(module, function, args) for args in arguments]
 
 
+def answer(ended: CallEnded, node: str, module: str, function: str, arity: int) -> Term:
+    """What a function returned that was called on a node.
+
+    :raises RemoteError: it did not return.
+    :raises DecodeError: the node sent what is no term.
+    """
+    try:
+        if ended.has_returned:
+            return ended.value()
+        outcome = ended.outcome()
+    except DecodeError as error:
+        error.node = node
+        raise
+    if isinstance(outcome, Returned):
+        return outcome.value
+    raise Called(node, module, function, arity).failure(outcome)
+
+
 class Called:
     """What was called, and where."""
 
@@ -53,32 +71,15 @@ class Called:
     def __str__(self) -> str:
         return f"{self.module}:{self.function}/{self.arity} on {self.node}"
 
-    def answer(self, ended: CallEnded) -> Term:
-        """What the function returned.
-
-        :raises RemoteError: it did not.
-        :raises DecodeError: the node sent what is no term.
-        """
-        try:
-            if ended.has_returned:
-                return ended.value()
-            outcome = ended.outcome()
-        except DecodeError as error:
-            error.node = self.node
-            raise
-        if isinstance(outcome, Returned):
-            return outcome.value
-        raise self.failure(outcome)
-
     def result(self, event: CallEnded | IrisAdminError, *, capture: bool) -> Any:
         """What whoever does not block for the call gets of its end.
 
         :param capture: whether that is a tuple of the returned value and the printed text.
-        :raises IrisAdminError: the link was lost, or :meth:`answer` raises it.
+        :raises IrisAdminError: the link was lost, or :func:`answer` raises it.
         """
         if isinstance(event, IrisAdminError):
             raise event
-        value = self.answer(event)
+        value = answer(event, self.node, self.module, self.function, self.arity)
         return (value, event.output or "") if capture else value
 
     def failure(self, failed: Failed) -> RemoteError:

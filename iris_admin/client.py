@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from iris_admin.calls import Called, encode_call, encode_calls
+from iris_admin.calls import Called, answer, encode_call, encode_calls
 from iris_admin.cookie import find_cookie
 from iris_admin.errors import ConfigError
 from iris_admin.node_name import NodeName
@@ -228,7 +228,8 @@ class Node:
         :raises CallTimeout: no answer in time.
         :raises NodeDown: the link was lost while waiting.
         """
-        return self._call(module, function, args, timeout, idempotent, capture=False)[0]
+        ended = self._ended(module, function, args, timeout, idempotent, False)
+        return answer(ended, self._name, module, function, len(args))
 
     def capture(
         self, module: str, function: str, *args: Term, timeout: float | None = None, idempotent: bool = False
@@ -237,8 +238,8 @@ class Node:
 
         :returns: what it returned, and what it printed.
         """
-        value, output = self._call(module, function, args, timeout, idempotent, capture=True)
-        return value, output or ""
+        ended = self._ended(module, function, args, timeout, idempotent, True)
+        return answer(ended, self._name, module, function, len(args)), ended.output or ""
 
     def submit(
         self, module: str, function: str, *args: Term, timeout: float | None = None, capture: bool = False
@@ -284,10 +285,9 @@ class Node:
         link = self._connector.connect(time.monotonic() + seconds)
         results = []
         for args, ended in zip(lists, link.call_all(module, function, encoded, seconds, in_flight), strict=True):
-            called = Called(self.name, module, function, len(args))
             if ended is None:
-                raise called.timeout(seconds)
-            results.append(called.answer(ended))
+                raise Called(self.name, module, function, len(args)).timeout(seconds)
+            results.append(answer(ended, self.name, module, function, len(args)))
         return results
 
     def eval(
@@ -510,29 +510,30 @@ class Node:
     def _time(self, timeout: float | None) -> float:
         return self.timeout if timeout is None else timeout
 
-    def _call(
+    def _ended(
         self,
         module: str,
         function: str,
         args: Sequence[Term],
         timeout: float | None,
         idempotent: bool,
-        *,
         capture: bool,
-    ) -> tuple[Term, str | None]:
+    ) -> CallEnded:
+        """Make a call; how it ended."""
         encoded = encode_call(module, function, args)
-        seconds = self._time(timeout)
+        seconds = self.timeout if timeout is None else timeout
         deadline = time.monotonic() + seconds
-
-        def attempt() -> CallEnded | None:
-            link = self._connector.link or self._connector.connect(deadline)
-            return link.call(module, function, encoded, deadline, capture=capture)
-
-        ended = with_retries(attempt, deadline) if idempotent else attempt()
-        called = Called(self._name, module, function, len(args))
+        if idempotent:
+            ended = with_retries(lambda: self._attempt(module, function, encoded, deadline, capture), deadline)
+        else:
+            ended = self._attempt(module, function, encoded, deadline, capture)
         if ended is None:
-            raise called.timeout(seconds)
-        return called.answer(ended), ended.output
+            raise Called(self._name, module, function, len(args)).timeout(seconds)
+        return ended
+
+    def _attempt(self, module: str, function: str, args: bytes, deadline: float, capture: bool) -> CallEnded | None:
+        link = self._connector.link or self._connector.connect(deadline)
+        return link.call(module, function, args, deadline, capture=capture)
 
     def _run(self, operation: Operation[T]) -> T:
         return run(operation, self._find, self.on_progress)
