@@ -8,7 +8,7 @@ from typing import Any
 from iris_admin.errors import CallTimeout, DecodeError, EncodeError, IrisAdminError, RemoteError
 from iris_admin.proto.etf import encode_term
 from iris_admin.proto.events import CallEnded
-from iris_admin.proto.rpc import Failed, Returned
+from iris_admin.proto.rpc import NIL, Failed, Returned
 from iris_admin.terms import MAX_ATOM_CHARACTERS, Term
 
 #: Reasons are terms of any size; an error message shows this much, in characters.
@@ -20,10 +20,10 @@ def encode_call(module: str, function: str, args: Sequence[Term]) -> bytes:
 
     :raises EncodeError: an argument is no term, or a name is no atom.
     """
-    for name in (module, function):
-        if not 0 < len(name) <= MAX_ATOM_CHARACTERS:
-            raise EncodeError(f"{name!r} cannot name a module or function")
-    return encode_term(list(args))
+    if not (0 < len(module) <= MAX_ATOM_CHARACTERS and 0 < len(function) <= MAX_ATOM_CHARACTERS):
+        wrong = function if 0 < len(module) <= MAX_ATOM_CHARACTERS else module
+        raise EncodeError(f"{wrong!r} cannot name a module or function")
+    return encode_term(list(args)) if args else NIL
 
 
 def encode_calls(module: str, function: str, arguments: Sequence[Sequence[Term]], in_flight: int) -> list[bytes]:

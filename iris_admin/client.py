@@ -523,17 +523,22 @@ class Node:
         encoded = encode_call(module, function, args)
         seconds = self.timeout if timeout is None else timeout
         deadline = time.monotonic() + seconds
-        if idempotent:
-            ended = with_retries(lambda: self._attempt(module, function, encoded, deadline, capture), deadline)
+        link = self._connector.link
+        if link is None or idempotent:
+            ended = self._attempts(module, function, encoded, deadline, idempotent, capture)
         else:
-            ended = self._attempt(module, function, encoded, deadline, capture)
+            ended = link.call(module, function, encoded, deadline, capture)
         if ended is None:
             raise Called(self._name, module, function, len(args)).timeout(seconds)
         return ended
 
-    def _attempt(self, module: str, function: str, args: bytes, deadline: float, capture: bool) -> CallEnded | None:
-        link = self._connector.link or self._connector.connect(deadline)
-        return link.call(module, function, args, deadline, capture=capture)
+    def _attempts(
+        self, module: str, function: str, args: bytes, deadline: float, idempotent: bool, capture: bool
+    ) -> CallEnded | None:
+        def attempt() -> CallEnded | None:
+            return self._connector.connect(deadline).call(module, function, args, deadline, capture)
+
+        return with_retries(attempt, deadline) if idempotent else attempt()
 
     def _run(self, operation: Operation[T]) -> T:
         return run(operation, self._find, self.on_progress)

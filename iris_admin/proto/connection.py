@@ -308,16 +308,10 @@ class Connection:
         :returns: the pieces of a usual call, our creation, and the number of this one; None where calls must go through
             the connection, as something else is to be sent, or a frame is not complete.
         """
-        if (
-            self._usual is None
-            or self._prompt
-            or self._bulk
-            or self._in_place
-            or self._frames.is_amid_frame
-            or self._closed
-        ):
+        if self._usual is None or self._prompt or self._bulk or self._in_place or self._frames.have or self._closed:
             return None
-        return self._usual.pieces, self._creation, self._new_id()
+        self._counter += 1
+        return self._usual.pieces, self._creation, self._counter
 
     def end_exchange(self, now: float) -> None:
         """The driver has received the usual answer."""

@@ -56,27 +56,23 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
-        self._have = 0
+        #: How much has come of a frame that is not complete, in bytes.
+        self.have = 0
         self._need = LENGTH_BYTES
-
-    @property
-    def is_amid_frame(self) -> bool:
-        """Whether a part of a frame has come."""
-        return self._have > 0
 
     def begun(self) -> tuple[Body, int]:
         """What has come of the body of a frame, if it came in one piece, and how much of it is missing."""
         if self._need == LENGTH_BYTES or len(self._chunks) != 1:
             return b"", 0
-        return memoryview(self._chunks[0])[LENGTH_BYTES:], self._need - self._have
+        return memoryview(self._chunks[0])[LENGTH_BYTES:], self._need - self.have
 
     def drop_begun(self) -> None:
         """Go on behind the frame that has begun."""
-        self._chunks, self._have, self._need = [], 0, LENGTH_BYTES
+        self._chunks, self.have, self._need = [], 0, LENGTH_BYTES
 
     def take_short_rest(self) -> bytes:
         """Give back what has come of a frame that is not complete, if that is little."""
-        if not 0 < self._have <= _SHORT_REST:
+        if not 0 < self.have <= _SHORT_REST:
             return b""
         rest = b"".join(self._chunks)
         self.drop_begun()
@@ -88,11 +84,11 @@ class FrameReader:
         :raises ProtocolError: for a frame longer than :data:`MAX_FRAME`, when those before it have been given.
         """
         position, end = 0, len(data)
-        if self._have:
-            missing = self._need - self._have
+        if self.have:
+            missing = self._need - self.have
             if missing > end:
                 self._chunks.append(data)
-                self._have += end
+                self.have += end
                 return
             if self._need == LENGTH_BYTES:
                 data = self.take_short_rest() + data
@@ -114,7 +110,7 @@ class FrameReader:
             position = start + length
             yield _body(data, start, position)
         self._chunks = [data[position:]]
-        self._have = end - position
+        self.have = end - position
 
 
 def _body(data: bytes, start: int, end: int) -> Body:

@@ -14,15 +14,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 from iris_admin.errors import ForkedProcess, IrisAdminError, NodeDown
-from iris_admin.proto import rpc
 from iris_admin.proto.connection import Connection
 from iris_admin.proto.etf import decode_coming
 from iris_admin.proto.events import AnswerBegun, CallEnded, Lost
 from iris_admin.proto.framing import LENGTH_BYTES
+from iris_admin.transport.exchanges import Exchanges
 from iris_admin.transport.io_thread import IOThread, Lock
 from iris_admin.transport.stream import Stream
 from iris_admin.transport.waiters import FOREVER, BlockedCaller, BlockedMapper, LoopReader, Waiter
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 
 _Where = TypeVar("_Where")
 _Received = TypeVar("_Received")
+
+_READ = selectors.EVENT_READ
 
 #: Room for what is received at once, in bytes: much where much comes, else little, as room costs time too.
 _RECEIVE_SIZE = 16 << 10
@@ -47,24 +48,11 @@ _HAND_BACK_AFTER = 0.05
 #: answers. A processor that has nothing to do takes longer than that to be woken. The BEAM's schedulers do the same.
 #: With one processor only, the node could not answer meanwhile.
 _LOOKS = 100 if (os.cpu_count() or 1) > 1 else 0
-_COMPILED_LOOKS = 2 * _LOOKS
-#: From this size on arguments are sent in pieces, maybe, and are encoded for longer than a call takes; in bytes.
-_LONG_ARGUMENTS = 32 << 10
 #: What waiting for more of an answer is short, in seconds. Before it takes longer, what is different for the whole
 #: process while a large term is decoded is as usual again.
 _SHORT_WAIT = 0.001
 #: In seconds; poll(2) takes milliseconds in an int.
 _LONGEST_POLL = 86400.0
-
-
-@cache
-def compiled_exchange() -> Callable[..., bytes | tuple[bytes, int, bytes, int]] | None:
-    """What ``_exchange.c`` is about, if it was built. Loaded for the second call: most commands make one."""
-    try:
-        from iris_admin.transport._exchange import exchange  # type: ignore[import-not-found]
-    except ImportError:
-        return None
-    return exchange  # type: ignore[no-any-return]
 
 
 class Link:
@@ -92,7 +80,7 @@ class Link:
         self._bereaved: list[Waiter] = []
         # Set where nothing but our bytes goes through the socket.
         self._plain = sock if type(sock) is socket.socket else None
-        self._descriptor = sock.fileno()
+        self._exchanges = None if self._plain is None else Exchanges(sock.fileno(), connection, looks=2 * _LOOKS)
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._next_deadline = FOREVER
@@ -117,9 +105,7 @@ class Link:
         assert self._connection.joined is not None
         return self._connection.joined.name
 
-    def call(
-        self, module: str, function: str, args: bytes, deadline: float, *, capture: bool = False
-    ) -> CallEnded | None:
+    def call(self, module: str, function: str, args: bytes, deadline: float, capture: bool = False) -> CallEnded | None:
         """Call a function and wait for its end.
 
         :param args: the argument list, encoded.
@@ -137,9 +123,7 @@ class Link:
                 if isinstance(outcome, CallEnded):
                     return outcome
                 caller = outcome
-            if caller is None:
-                caller = BlockedCaller(deadline)
-            self._wait_for(caller, lambda: self.start_call(module, function, args, caller, capture=capture))
+            return self._call_and_wait(caller or BlockedCaller(deadline), module, function, args, capture)
         except BaseException:
             if self._reader.get("thread") == thread:
                 # Ctrl-C, but not while we waited: what was done is unknown. (Or the link was lost before.)
@@ -147,6 +131,13 @@ class Link:
                 self._spare = BlockedCaller(FOREVER)
                 self._stop_reading()
             raise
+
+    def _call_and_wait(
+        self, caller: BlockedCaller, module: str, function: str, args: bytes, capture: bool
+    ) -> CallEnded | None:
+        """Make a call, unless that was done, and wait for its end; see :meth:`call`."""
+        # Not there: each call would pay for what the function below needs, and most are over before.
+        self._wait_for(caller, lambda: self.start_call(module, function, args, caller, capture=capture))
         if isinstance(caller.event, IrisAdminError):
             raise caller.event
         return caller.event
@@ -182,15 +173,19 @@ class Link:
         with self._lock:
             if self.lost is not None:
                 raise self.lost.copy()
-            outcome = self._compiled_exchange(module, function, args)
+            outcome = None if self._unsent or self._exchanges is None else self._exchanges.make(module, function, args)
             if not isinstance(outcome, CallEnded):
-                now = time.monotonic()
-                call_id, data, number = outcome or (self._connection.call(module, function, args, now), b"", 0)
+                if outcome is None:
+                    call_id, data, number = self._connection.call(module, function, args, time.monotonic()), b"", 0
+                else:
+                    call_id, self._unsent, data, number = outcome
                 caller = self._waiters[call_id] = self._spare
                 caller.call_id, caller.deadline = call_id, deadline
                 self._flush()
         if isinstance(outcome, CallEnded):
-            self._stop_reading()
+            del self._reader["thread"]
+            if self._waiters or self.lost is not None:
+                self._stop_reading()
             return outcome
         if outcome is None:
             data = self._receive_soon()
@@ -211,32 +206,6 @@ class Link:
         self._spare = BlockedCaller(FOREVER)
         caller.leading = True
         return caller
-
-    def _compiled_exchange(self, module: str, function: str, args: bytes) -> CallEnded | tuple[int, bytes, int] | None:
-        """Send a call, and look for its answer for a while.
-
-        ``_lock`` is held: nobody else has anything to do here, and it is not for long.
-
-        :returns: how it ended. Else the number of the call, what has come, and the number of an error of the socket
-            (or 0). None where a call cannot be made like this, or where that was not built.
-        """
-        if self._plain is None or self._unsent or len(args) > _LONG_ARGUMENTS:
-            return None
-        begun = self._connection.begin_exchange()
-        if begun is None or (exchange := compiled_exchange()) is None:
-            return None
-        pieces, creation, call_id = begun
-        outcome = exchange(
-            self._descriptor, pieces, creation, call_id, rpc.names(module, function), args, _COMPILED_LOOKS
-        )
-        now = time.monotonic()
-        if isinstance(outcome, bytes):
-            self._connection.end_exchange(now)
-            return CallEnded(call_id, None, outcome, 0, None)
-        request, sent, data, error = outcome
-        self._connection.take_back(call_id, now)
-        self._unsent = request[sent:]
-        return call_id, data, error
 
     def _receive_soon(self) -> bytes:
         """What comes in no time: two frames for the usual call, and often one after the other."""
@@ -384,7 +353,7 @@ class Link:
         The parameters, the result and the errors are those of :meth:`start_call`.
         """
         self._refuse_in_fork()
-        if self._io.watches(self, selectors.EVENT_READ):
+        if self._io.watches(self, _READ):
             self._take_over()
         with self._lock:
             return self._prepare_call(module, function, args, waiter, capture)
@@ -494,16 +463,17 @@ class Link:
 
     def _try_to_lead(self) -> bool:
         """Take over the reading from the I/O thread, unless somebody has."""
-        if self._reader.setdefault("thread", threading.get_ident()) != threading.get_ident():
+        thread = threading.get_ident()
+        if self._reader.setdefault("thread", thread) != thread:
             return False
-        if self._io.watches(self, selectors.EVENT_READ):
+        if self._io.watches(self, _READ):
             self._take_over()
         return True
 
     def _take_over(self) -> None:
         """Have the I/O thread not read, and look after a while whether we still do."""
         self._led_at = time.monotonic()
-        self._io.watch(self, selectors.EVENT_READ, False)
+        self._io.watch(self, _READ, False)
         self._io.schedule(self, self._led_at + _HAND_BACK_AFTER)
 
     def _stop_reading(self) -> None:
@@ -518,14 +488,15 @@ class Link:
 
     def _have_read(self) -> None:
         """Have the I/O thread read; a caller that leads may take that over again."""
-        if not self._io.watches(self, selectors.EVENT_READ):
-            self._io.watch(self, selectors.EVENT_READ, True)
+        if not self._io.watches(self, _READ):
+            self._io.watch(self, _READ, True)
 
     def _hand_back(self, now: float) -> float:
         """Have the I/O thread read again, if no caller has done so lately; give the time to look again."""
-        if self._io.watches(self, selectors.EVENT_READ):
+        if self._io.watches(self, _READ):
             return FOREVER
-        if not self._reader and now - self._led_at >= _HAND_BACK_AFTER:
+        led_at = max(self._led_at, 0.0 if self._exchanges is None else self._exchanges.last_made)
+        if not self._reader and now - led_at >= _HAND_BACK_AFTER:
             self._have_read()
             return FOREVER
         return now + _HAND_BACK_AFTER

@@ -90,6 +90,7 @@ FOR_MEMORY = {
     "iris_admin.proto.handshake",
     "iris_admin.proto.rpc", "iris_admin.proto.usual",
     "iris_admin.transport", "iris_admin.transport.connector", "iris_admin.transport.dialing",
+    "iris_admin.transport.exchanges",
     "iris_admin.transport.io_thread", "iris_admin.transport.link", "iris_admin.transport.retry",
     "iris_admin.transport.stream", "iris_admin.transport.waiters",
 }  # fmt: skip

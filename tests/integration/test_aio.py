@@ -15,7 +15,6 @@ from typing import Any, TypeVar, get_type_hints
 import pytest
 
 from iris_admin import aio, client, cluster
-from iris_admin.calls import Called
 from iris_admin.errors import (
     CallTimeout,
     ConnectError,
@@ -28,6 +27,7 @@ from iris_admin.errors import (
     UnknownAtom,
 )
 from iris_admin.proto.events import CallEnded
+from iris_admin.proto.rpc import Outcome
 from iris_admin.terms import Atom, Term, charlist
 from tests.integration.conftest import Footprint, load_probe
 from tests.support.erlang import ErlangNode, NodeFactory
@@ -276,14 +276,15 @@ class TestLoopAndThreads:
 
         async def work(node: aio.Node) -> None:
             thread = threading.get_ident()
-            original = Called.answer
+            original = CallEnded.outcome
 
-            def answer(called: Called, ended: CallEnded) -> Term:
+            def outcome(ended: CallEnded) -> Outcome:
                 decoded_in.add(threading.get_ident())
-                return original(called, ended)
+                return original(ended)
 
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(Called, "answer", answer)
+                patch.setattr(CallEnded, "outcome", outcome)
+                patch.setattr(CallEnded, "has_returned", False)
                 value = await node.call("lists", "seq", 1, 100_000)
                 assert decoded_in
                 assert thread not in decoded_in

@@ -23,7 +23,7 @@ from iris_admin.proto.etf import decode_term, encode_term
 from iris_admin.proto.events import CallEnded
 from iris_admin.proto.rpc import Outcome, Returned
 from iris_admin.terms import Atom, Term
-from iris_admin.transport import link
+from iris_admin.transport import exchanges
 from tests.proto.compiled import compiled_exchange
 from tests.proto.node_side import NodeSide, Signal, pid, reference
 from tests.support.erlang import ErlangNode, NodeFactory
@@ -236,7 +236,7 @@ class TestLink:
             return gave[-1]
 
         found = noting if request.param == "compiled" else None
-        monkeypatch.setattr(link, "compiled_exchange", lambda: found)
+        monkeypatch.setattr(exchanges, "compiled_exchange", lambda: found)
         yield gave
         assert bool(gave) == (request.param == "compiled")
 
