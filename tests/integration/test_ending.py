@@ -327,6 +327,11 @@ class TestInterrupt:
             random.seed(4)
             def on_alarm(*_): raise KeyboardInterrupt
             signal.signal(signal.SIGALRM, on_alarm)
+            # What is loaded when it is needed first is loaded now: an interruption at a bad moment of an import leaves
+            # Python's own lock for imports taken, and then every import of every other thread waits for ever.
+            for _ in range(2):
+                node.call("erlang", "abs", -1)
+            node.submit("erlang", "abs", -1).result()
             failures, rounds, stop = [], [0], False
             def others():  # what other threads do is not disturbed, but for a connection that had to be given up
                 while not stop:
