@@ -447,9 +447,14 @@ class Link:
         with self._lock:
             if now >= self._next_deadline:
                 expired = [(call_id, waiter) for call_id, waiter in self._waiters.items() if waiter.deadline <= now]
+            had_events = self._connection.has_events
             self._connection.handle_timer(now)
+            is_silent = self._connection.has_events and not had_events
             self._flush()
-        self._deliver()
+        if is_silent:
+            # Else all that happened is told by whoever reads: told from here, it might come between a caller's look for
+            # its answer and its sleep.
+            self._deliver()
         for call_id, waiter in expired:
             # Its answer may have come in the meantime.
             if self.cancel(call_id):

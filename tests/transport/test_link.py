@@ -17,6 +17,7 @@ import pytest
 import iris_admin
 from iris_admin.client import Node
 from iris_admin.errors import CallTimeout, NodeDown, ProtocolError
+from iris_admin.proto.events import CallEnded
 from iris_admin.terms import Atom
 from tests.proto.node_side import OUR_NAME, NodeSide, Signal, pid, reference
 from tests.support.failures import SLACK, listener
@@ -245,6 +246,20 @@ def test_what_it_said_last_is_heard(played: Callable[..., Node]) -> None:
 
     node = played(serve)
     assert node.call("m", "f") == b"last words"
+
+
+def test_what_was_read_is_told_by_who_has_read_it(played: Callable[..., Node]) -> None:
+    """Not by the I/O thread, which minds the time: a caller that reads is woken by the socket, and by nothing else."""
+
+    def serve(connection: socket.socket) -> None:
+        let_join(connection)
+        connection.recv(1)
+
+    link: Any = played(serve)._connector.link
+    ended = CallEnded(99, None, b"", 0, None)
+    link._connection._events.append(ended)
+    link.on_time(time.monotonic())
+    assert link._connection.next_event() is ended
 
 
 def test_a_refused_spawn(played: Callable[..., Node]) -> None:
