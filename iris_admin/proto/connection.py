@@ -532,7 +532,7 @@ class Connection:
         process_id, serial, _ = PID_WORDS.unpack_from(beginning, self._usual.exit_caller - len(framing.WHOLE))
         call_id = serial << 28 | process_id
         call = self._calls.get(call_id)
-        if call is None or not call.is_plain or call.cancelled:
+        if call is None or not call.is_plain:
             return
         exited = call.usual_exit()[len(framing.WHOLE) :]
         if beginning[: len(exited)] == exited:

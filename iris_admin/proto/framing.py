@@ -205,18 +205,16 @@ class FragmentAssembler:
         length, kind, sequence, fragment = _FRAME_HEAD.unpack(behind)
         size = length - _FRAGMENT_HEAD.size
         expected, cost, message = self._incomplete[piece.sequence]
-        added = piece.size + _PIECE_COST
         if (
             kind != _GOES_ON
             or sequence != piece.sequence
             or not 0 < fragment == expected - 1
             or size < _LONG_BODY
             or not message.has_room_for(size)
-            or self._held + added > MAX_MESSAGE
+            or self._held + piece.size + _PIECE_COST > MAX_MESSAGE
         ):
             return False
-        self._held += added
-        self._incomplete[sequence] = (fragment, cost + added, message)
+        self._take(sequence, expected, cost, message, piece.size)
         piece.size = piece.missing = size
         return True
 

@@ -14,6 +14,7 @@ from iris_admin.proto.rpc import Returned
 from iris_admin.terms import Atom, ImproperList, Pid, Reference
 from tests.fuzz.choices import Choices
 from tests.proto import test_handshake as golden
+from tests.proto.node_side import receive_in_place
 
 CREATION = int.from_bytes(golden.STATUS_NAMED[-4:], "big")
 OUR_NAME = Atom(golden.GIVEN_NAME)
@@ -112,7 +113,9 @@ def run(data: bytes) -> None:
             case kind:
                 piece = _piece(choices, kind)
                 received += len(piece)
-                _receive(connection, piece, now)
+                # Messages are long here that have so few bytes; behind a head there may be a place for what comes.
+                with patch.object(long_message, "_ROOM_FROM", 32), patch.object(framing, "_LONG_BODY", 8):
+                    receive_in_place(connection, piece, now, size=30)
         sent += sum(map(len, iter(connection.data_to_send, b"")))
         while (event := connection.next_event()) is not None:
             if isinstance(event, Lost):
@@ -125,22 +128,6 @@ def run(data: bytes) -> None:
             if isinstance(event, AnswerBegun):
                 assert 0 < event.offset <= event.message.filled <= len(event.message.room())
     assert sent < 20 * received + 50_000, "the peer makes us send far more than it does"
-
-
-def _receive(connection: Connection, data: bytes, now: float) -> None:
-    """As a driver does that puts things in their place, where messages are long that have so few bytes."""
-    with patch.object(long_message, "_ROOM_FROM", 32), patch.object(framing, "_LONG_BODY", 8):
-        while data:
-            place = connection.place()
-            if place is None:
-                # Behind a head it may be for the next piece.
-                connection.receive_data(data[:30], now)
-                data = data[30:]
-            else:
-                size = min(len(place), len(data))
-                place[:size] = data[:size]
-                connection.placed(size, now)
-                data = data[size:]
 
 
 def _look_at(event: CallEnded) -> None:

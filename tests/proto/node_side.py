@@ -40,6 +40,26 @@ def reference(number: int) -> Reference:
     return Reference(PEER, 7, (number, 2, 3))
 
 
+def receive_in_place(connection: Connection, data: bytes, now: float, *, size: int) -> int:
+    """Receive as a driver does that puts things in their place, and what has none in pieces of so many bytes.
+
+    :returns: how many bytes had a place.
+    """
+    in_place = 0
+    while data:
+        place = connection.place()
+        if place is None:
+            come = data[:size]
+            connection.receive_data(come, now)
+        else:
+            come = data[: len(place)]
+            place[: len(come)] = come
+            connection.placed(len(come), now)
+            in_place += len(come)
+        data = data[len(come) :]
+    return in_place
+
+
 class NodeSide:
     """A node that is connected to us.
 

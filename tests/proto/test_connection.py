@@ -24,6 +24,7 @@ from tests.proto.node_side import (
     NodeSide,
     Signal,
     pid,
+    receive_in_place,
     reference,
 )
 from tests.support.term_strategies import terms
@@ -346,17 +347,7 @@ class TestAnswersThatHaveBegun:
             piece = stream[start : start + 100_001]
             node.now = other.now = start / 1e5
             other.send_bytes(piece)
-            while piece:
-                place = node.connection.place()
-                if place is None:
-                    size = 30_000
-                    node.connection.receive_data(piece[:size], node.now)
-                else:
-                    size = min(len(place), len(piece))
-                    place[:size] = piece[:size]
-                    node.connection.placed(size, node.now)
-                    placed += size
-                piece = piece[size:]
+            placed += receive_in_place(node.connection, piece, node.now, size=30_000)
             assert node.connection.next_timer() == other.connection.next_timer()
         assert placed > len(self.VALUE) // 3
         assert [shown(event) for event in node.events()] == [shown(event) for event in other.events()]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from hashlib import md5
 from itertools import count
 from queue import SimpleQueue
@@ -19,10 +18,9 @@ from iris_admin.client import Node
 from iris_admin.errors import CallTimeout, NodeDown, ProtocolError
 from iris_admin.proto.events import CallEnded
 from iris_admin.terms import Atom
-from tests.proto.node_side import OUR_NAME, NodeSide, Signal, pid, reference
-from tests.support.failures import SLACK, listener
+from tests.proto.node_side import COOKIE, OUR_NAME, NodeSide, Signal, pid, reference
+from tests.support.failures import SLACK
 
-COOKIE = "SECRET"
 PEER = "db1@127.0.0.1"
 
 
@@ -55,18 +53,6 @@ def read_signal(connection: socket.socket) -> Signal | str:
     body = read_message(connection, 4)
     (signal,) = NodeSide().read(len(body).to_bytes(4, "big") + body)
     return signal
-
-
-@pytest.fixture
-def played() -> Iterator[Callable[..., Node]]:
-    """Connect to a node whose side is played by a function."""
-    with ExitStack() as stack:
-
-        def connect(serve: Callable[[socket.socket], None], **options: Any) -> Node:
-            port = stack.enter_context(listener(serve))
-            return stack.enter_context(iris_admin.connect(f"db1@127.0.0.1:{port}", cookie=COOKIE, **options))
-
-        yield connect
 
 
 def answer(connection: socket.socket, value: Any) -> bytes:

@@ -8,8 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,27 +21,25 @@ from iris_admin.proto.etf import encode_term
 from iris_admin.terms import Atom, Term
 from tests.proto.node_side import NodeSide, Signal, pid
 from tests.support.erlang import ErlangNode
-from tests.support.failures import SLACK, listener
-from tests.transport.test_link import COOKIE, let_join, read_signal
+from tests.support.failures import SLACK
+from tests.transport.test_link import let_join, read_signal
 
 RETURN = Atom("return")
 ROWS: list[Term] = [(Atom("row"), b"x" * 200, number) for number in range(20_000)]
 
 
 @pytest.fixture
-def played() -> Iterator[Callable[..., Node]]:
-    """Connect to a node whose side is played by a function, when we have joined."""
-    with ExitStack() as stack:
+def joined(played: Callable[..., Node]) -> Callable[[Callable[[socket.socket], object]], Node]:
+    """Connect to a node whose side is played by a function from the moment on at which we have joined."""
 
-        def connect(serve: Callable[[socket.socket], object]) -> Node:
-            def join_and_serve(connection: socket.socket) -> None:
-                let_join(connection)
-                serve(connection)
+    def connect(serve: Callable[[socket.socket], object]) -> Node:
+        def join_and_serve(connection: socket.socket) -> None:
+            let_join(connection)
+            serve(connection)
 
-            port = stack.enter_context(listener(join_and_serve))
-            return stack.enter_context(iris_admin.connect(f"db1@127.0.0.1:{port}", cookie=COOKIE))
+        return played(join_and_serve)
 
-        yield connect
+    return connect
 
 
 @pytest.fixture
@@ -76,6 +73,23 @@ def ended(request: Signal, value: Term, number: int = 9) -> list[bytes]:
     return NodeSide().fragments(7, (24, pid(number), request.control[2]), (request.payload[0], RETURN, value))
 
 
+def see_it_killed(connection: socket.socket, rest: list[bytes]) -> None:
+    """Read that the call is over for us, send the rest of its answer all the same, and answer the next call by 42."""
+    killed = read_signal(connection)
+    assert isinstance(killed, Signal)
+    assert killed.payload == "kill"
+    connection.sendall(b"".join(rest))
+    connection.sendall(b"".join(ended(begin(connection, 10), 42, 10)))
+    connection.recv(1)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until that holds, or for ten seconds."""
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
 class Poll:
     """A poll object that tells when somebody waits on it, while an answer is decoded."""
 
@@ -104,20 +118,18 @@ def test_real_answers_of_all_sizes(erlang_node: ErlangNode, early: list[object])
     assert None in early
 
 
-def test_while_the_node_is_silent_the_collector_is_at_work(played: Callable[..., Node], early: list[object]) -> None:
+def test_while_the_node_is_silent_the_collector_is_at_work(joined: Callable[..., Node], early: list[object]) -> None:
     seen: list[bool] = []
 
     def serve(connection: socket.socket) -> None:
         frames = ended(begin(connection), ROWS)
         connection.sendall(b"".join(frames[:30]))
-        deadline = time.monotonic() + 10
-        while not (early and gc.isenabled()) and time.monotonic() < deadline:
-            time.sleep(0.001)
+        wait_until(lambda: bool(early) and gc.isenabled())
         seen.append(gc.isenabled())
         connection.sendall(b"".join(frames[30:]))
         connection.recv(1)
 
-    assert played(serve).call("m", "f", timeout=30) == ROWS
+    assert joined(serve).call("m", "f", timeout=30) == ROWS
     assert seen == [True]
     (found,) = early
     assert found is not None
@@ -129,24 +141,22 @@ def test_with_the_pure_codec(erlang_node: ErlangNode, monkeypatch: pytest.Monkey
         assert node.call("lists", "duplicate", 20_000, b"y" * 200) == [b"y" * 200] * 20_000
 
 
-def test_it_is_decoded_while_it_comes(played: Callable[..., Node], early: list[object]) -> None:
+def test_it_is_decoded_while_it_comes(joined: Callable[..., Node], early: list[object]) -> None:
     """The second half comes when the decoding of the first has begun."""
 
     def serve(connection: socket.socket) -> None:
         frames = ended(begin(connection), ROWS)
         connection.sendall(b"".join(frames[:30]))
-        deadline = time.monotonic() + 10
-        while not early and time.monotonic() < deadline:
-            time.sleep(0.001)
+        wait_until(lambda: bool(early))
         connection.sendall(b"".join(frames[30:]))
         connection.recv(1)
 
-    assert played(serve).call("m", "f") == ROWS
+    assert joined(serve).call("m", "f") == ROWS
     (found,) = early
     assert found is not None
 
 
-def test_others_get_their_answers_meanwhile(played: Callable[..., Node], early: list[object]) -> None:
+def test_others_get_their_answers_meanwhile(joined: Callable[..., Node], early: list[object]) -> None:
     """The long answer goes on when the short one has come."""
     short_is_there = threading.Event()
 
@@ -160,13 +170,11 @@ def test_others_get_their_answers_meanwhile(played: Callable[..., Node], early: 
         connection.recv(1)
 
     def call_shortly() -> None:
-        deadline = time.monotonic() + 10
-        while not early and time.monotonic() < deadline:
-            time.sleep(0.001)
+        wait_until(lambda: bool(early))
         assert node.call("m", "short") == 42
         short_is_there.set()
 
-    node = played(serve)
+    node = joined(serve)
     other = threading.Thread(target=call_shortly)
     other.start()
     assert node.call("m", "f", timeout=30) == ROWS
@@ -175,7 +183,7 @@ def test_others_get_their_answers_meanwhile(played: Callable[..., Node], early: 
     assert found is not None
 
 
-def test_ctrl_c(played: Callable[..., Node], early: list[object]) -> None:
+def test_ctrl_c(joined: Callable[..., Node], early: list[object]) -> None:
     """The link stands, and who called next is answered."""
 
     def serve(connection: socket.socket) -> None:
@@ -183,14 +191,9 @@ def test_ctrl_c(played: Callable[..., Node], early: list[object]) -> None:
         connection.sendall(b"".join(frames[:30]))
         assert poll.is_waited_on.wait(10)
         os.kill(os.getpid(), signal.SIGINT)
-        killed = read_signal(connection)
-        assert isinstance(killed, Signal)
-        assert killed.payload == "kill"
-        connection.sendall(b"".join(frames[30:]))
-        connection.sendall(b"".join(ended(begin(connection, 10), 42, 10)))
-        connection.recv(1)
+        see_it_killed(connection, frames[30:])
 
-    node = played(serve)
+    node = joined(serve)
     link: Any = node._connector.link
     poll = link._poll = Poll(link._poll, early)
     with pytest.raises(KeyboardInterrupt):
@@ -200,21 +203,16 @@ def test_ctrl_c(played: Callable[..., Node], early: list[object]) -> None:
     assert node.call("m", "f") == 42
 
 
-def test_a_time_out(played: Callable[..., Node], early: list[object]) -> None:
+def test_a_time_out(joined: Callable[..., Node], early: list[object]) -> None:
     go_on = threading.Event()
 
     def serve(connection: socket.socket) -> None:
         frames = ended(begin(connection), ROWS)
         connection.sendall(b"".join(frames[:30]))
         assert go_on.wait(10)
-        killed = read_signal(connection)
-        assert isinstance(killed, Signal)
-        assert killed.payload == "kill"
-        connection.sendall(b"".join(frames[30:]))
-        connection.sendall(b"".join(ended(begin(connection, 10), 42, 10)))
-        connection.recv(1)
+        see_it_killed(connection, frames[30:])
 
-    node = played(serve)
+    node = joined(serve)
     start = time.monotonic()
     with pytest.raises(CallTimeout):
         node.call("m", "f", timeout=0.3)
@@ -225,28 +223,28 @@ def test_a_time_out(played: Callable[..., Node], early: list[object]) -> None:
 
 
 @pytest.mark.parametrize("count", [20, 30, 60])
-def test_a_node_that_hangs_up(played: Callable[..., Node], count: int) -> None:
+def test_a_node_that_hangs_up(joined: Callable[..., Node], count: int) -> None:
     def serve(connection: socket.socket) -> None:
         connection.sendall(b"".join(ended(begin(connection), ROWS)[:count]))
 
-    node = played(serve)
+    node = joined(serve)
     with pytest.raises(NodeDown):
         node.call("m", "f", timeout=30)
     assert not node.is_connected
 
 
-def test_a_node_that_breaks_the_protocol(played: Callable[..., Node], early: list[object]) -> None:
+def test_a_node_that_breaks_the_protocol(joined: Callable[..., Node], early: list[object]) -> None:
     def serve(connection: socket.socket) -> None:
         connection.sendall(b"".join(ended(begin(connection), ROWS)[:30]) + b"\0\0\0\5hello")
         connection.recv(1)
 
     with pytest.raises(IrisAdminError, match="no distribution message"):
-        played(serve).call("m", "f", timeout=30)
+        joined(serve).call("m", "f", timeout=30)
     assert early == [None]
 
 
 @pytest.mark.parametrize("wrong", [b"R", b"m\xff\xff\xff\xff", b"F\x7f\xf0\0\0\0\0\0\0", b""])
-def test_an_answer_that_is_no_term(played: Callable[..., Node], early: list[object], wrong: bytes) -> None:
+def test_an_answer_that_is_no_term(joined: Callable[..., Node], early: list[object], wrong: bytes) -> None:
     """It begins as one. The link stands, for the frames were in order."""
 
     def serve(connection: socket.socket) -> None:
@@ -256,7 +254,7 @@ def test_an_answer_that_is_no_term(played: Callable[..., Node], early: list[obje
         connection.sendall(b"".join(ended(begin(connection, 10), 42, 10)))
         connection.recv(1)
 
-    node = played(serve)
+    node = joined(serve)
     with pytest.raises(DecodeError) as caught:
         node.call("m", "f", timeout=30)
     assert caught.value.node == "db1@127.0.0.1"
